@@ -1,0 +1,1 @@
+"""Evaluation: what a file costs and how the picture fares."""

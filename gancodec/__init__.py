@@ -1,0 +1,3 @@
+"""gancodec: a learned video codec for people. See README.md."""
+
+__version__ = "0.1.0"
