@@ -1,0 +1,57 @@
+# `make demo` and `make test` start from a fresh clone: they make .venv and install into it.
+#
+#   PYTHON=python3.12 make test          another interpreter (3.11 or newer)
+#   TORCH=torch==2.13.0 make test        this torch, installed before anything asks for one;
+#                                        unset, the package index decides (on Linux a CUDA build)
+#   EXTRAS=compressai,demo,dev make test other optional dependencies of pyproject.toml
+
+PYTHON ?= python3
+TORCH ?=
+EXTRAS ?= demo,dev
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+ASKED := $(VENV)/.asked
+STRESS ?= 20
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint stress bench clean FORCE
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(INSTALLED)  ## encode and decode a real clip, with a table and a picture beside x264
+	$(BIN)/gancodec demo
+
+test: lint  ## lint, then every test
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## formatting, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+stress: $(INSTALLED)  ## the randomised tests again, with STRESS (20) times the rounds and new seeds
+	GANCODEC_STRESS=$(STRESS) $(BIN)/python -m pytest -m stress
+
+bench: $(INSTALLED)  ## speed of encoding and decoding on this machine
+	$(BIN)/gancodec bench
+
+clean:  ## remove everything that these commands made, .venv too (training runs stay)
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find gancodec bitstream eval tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installs once, and again when pyproject.toml changes or something else is asked for. The torch asked
+# for stands in both commands: in the second it keeps the resolver from replacing what the first put.
+$(INSTALLED): pyproject.toml $(ASKED)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gancodec needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": name another with PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(strip $(TORCH)),$(PIP) install $(foreach word,$(TORCH),'$(word)'))
+	$(PIP) install $(foreach word,$(filter torch%,$(TORCH)),'$(word)') -e '.[$(EXTRAS)]'
+	@touch $@
+
+# What was asked for, touched only when that changes.
+$(ASKED): FORCE
+	@mkdir -p $(VENV)
+	@echo '$(TORCH) $(EXTRAS)' | cmp -s - $@ || echo '$(TORCH) $(EXTRAS)' > $@
