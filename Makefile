@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 ASKED := $(VENV)/.asked
+WISHES = $(PYTHON) $(TORCH) $(EXTRAS)
 STRESS ?= 20
 
 .DEFAULT_GOAL := help
@@ -46,12 +47,13 @@ clean:  ## remove everything that these commands made, .venv too (training runs 
 # for stands in both commands: in the second it keeps the resolver from replacing what the first put.
 $(INSTALLED): pyproject.toml $(ASKED)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("gancodec needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": name another with PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version 2>/dev/null | grep -q "python $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
+		|| $(PYTHON) -m venv --clear $(VENV)
 	$(if $(strip $(TORCH)),$(PIP) install $(foreach word,$(TORCH),'$(word)'))
 	$(PIP) install $(foreach word,$(filter torch%,$(TORCH)),'$(word)') -e '.[$(EXTRAS)]'
-	@touch $@
+	@echo '$(WISHES)' > $(ASKED) && touch $@
 
 # What was asked for, touched only when that changes.
 $(ASKED): FORCE
 	@mkdir -p $(VENV)
-	@echo '$(TORCH) $(EXTRAS)' | cmp -s - $@ || echo '$(TORCH) $(EXTRAS)' > $@
+	@echo '$(WISHES)' | cmp -s - $@ || echo '$(WISHES)' > $@
