@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from gancodec.errors import UsageError
@@ -36,3 +36,38 @@ class EncodeOptions:
             raise UsageError(f"gop is 1 to 1024 frames, got {self.gop}")
         if self.preset not in ("fast", "medium", "slow"):
             raise UsageError(f"preset is fast, medium or slow, got {self.preset!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """Architecture of the nets, stored in the weights file. Widths are channels at 1/8 resolution."""
+
+    intra_width: int = 128
+    intra_depth: int = 4
+    intra_groups: tuple[int, ...] = (16, 48, 128)  # latent channels by step, most energy first
+    intra_hyper: int = 24
+    inter_encoder_width: int = 96
+    inter_decoder_width: int = 64
+    inter_encoder_depth: int = 4
+    inter_decoder_depth: int = 3
+    inter_groups: tuple[int, ...] = (16, 32, 80)
+    inter_hyper: int = 16
+    prior_features: int = 64
+    synthesis_width: int = 64
+    synthesis_depth: int = 2
+    step_finest: float = 5.0  # quantiser step at quality 63, in 8-bit sample values
+    step_coarsest: float = 200.0  # at quality 0; log-spaced between
+    levels: int = QUALITY_LEVELS
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> CodecConfig:
+        """Strict: an unknown or missing name is an error.
+
+        Raises:
+            ValueError: naming the fields that do not fit.
+        """
+        known = {f.name for f in fields(cls)}
+        if set(values) != known:
+            raise ValueError(f"fields of the architecture differ: {sorted(set(values) ^ known)}")
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**lists)  # type: ignore[arg-type]

@@ -1,0 +1,402 @@
+"""The codec: frames to packets and back. Read it top to bottom as the story of a frame.
+
+                                 (8-bit 4:2:0 planes, padded to multiples of 16)
+  frame ──► scene cut or GOP full? ── yes ─► intra: analysis ──────────────────► latents y
+                    │ no                                                            │
+                    ▼                                                               │
+            motion search ─► field ─► entropy coder                                 │
+                    ▼                                                               │
+            warp(reference) = prediction ─► inter: analysis(frame, prediction) ─► latents y
+                                                                                    ▼
+      integers only:   z = hyper-latents of y ─► prior ─► mean, table ─► symbol = round(y - mean)
+                                                                                    │
+  packet ◄── quality byte + range coder's words ◄───────────────────────────────────┤
+                                                                                    ▼
+      floats, any machine:   y_hat = symbol + mean ─► synthesis (+ prediction) ─► 8-bit picture
+                                                      │                              │
+                                      detail head, outside the loop           next reference
+                                                      ▼
+                                               picture to show
+
+Everything that picks a probability table is integer arithmetic on integers already decoded, so a
+file decodes to the same symbols on every machine; only the pictures may differ by one level.
+Encoder and decoder walk the same functions; they differ in one callback, which either writes the
+symbols it is given or gives back the symbols it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancodec.bitstream import SymbolDecoder, SymbolEncoder, SymbolHasher
+from gancodec.config import QUALITY_LEVELS, EncodeOptions
+from gancodec.errors import CorruptError, UsageError
+from gancodec.models.compress import FrameCodec, Reconstruction, motion_context, step_sizes
+from gancodec.models.motion_coding import code_field, decode_field
+from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
+from gancodec.nn.motion import BLOCK, MOTION_LIMIT, search_motion, warp
+from gancodec.nn.planes import Planes, pack, round_to_8_bit, unpack
+from gancodec.nn.prior import SCALES
+from gancodec.registry import (
+    HYPER_TABLES,
+    INTER_TABLES,
+    INTRA_TABLES,
+    MOTION_TABLES,
+    Model,
+    load_model,
+)
+from gancodec.scene import is_scene_cut
+from gancodec.types import FrameBatch, FrameType, Packet, Plane, VideoInfo
+
+Ints = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.uint8]
+# The one difference between the two sides: (values, or None when decoding; tables) -> values
+Coder = Callable[[Ints | None, Indices], Ints]
+
+INTRA_BOOST = 6  # levels an intra frame is better than its GOP: every later frame leans on it
+INTER_PATTERN = (-1, 0, -1, 1)  # levels by position in the GOP; the better ones serve the others
+SKIP_BELOW = 6  # table index; below, a non-zero is rarer than 0.4 % and is never coded
+HYPER_LIMIT = int(CONTEXT_MAX) - 1
+MOTION_PRICE = 0.4  # of a bit, in quantiser steps of absolute difference
+
+
+# ── 1. Planes in and out ─────────────────────────────────────────────────────────────────────
+
+
+def planes_of(batch: FrameBatch, frame: int, device: torch.device) -> Planes:
+    """One frame as floats in [0, 1], padded by edge replication to whole 16x16 blocks."""
+    h, w = batch.y.shape[1:]
+
+    def one(plane: Plane, block: int) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(plane)).to(device, torch.float32)[None, None] / 255
+        rows, cols = -(-h // BLOCK) * block, -(-w // BLOCK) * block
+        return F.pad(x, (0, cols - x.shape[-1], 0, rows - x.shape[-2]), mode="replicate")
+
+    half = BLOCK // 2
+    return Planes(
+        one(batch.y[frame], BLOCK), one(batch.u[frame], half), one(batch.v[frame], half)
+    )
+
+
+def frame_of(planes: Planes, info: VideoInfo, pts: int) -> FrameBatch:
+    """The visible part of rounded planes as a batch of one 8-bit frame."""
+
+    def one(x: Tensor, rows: int, cols: int) -> Plane:
+        x = (x[0, :, :rows, :cols] * 255).round().clamp(0, 255)
+        return x.to("cpu", torch.uint8).numpy()
+
+    rows, cols = info.chroma_height, info.chroma_width
+    return FrameBatch(
+        one(planes.y, info.height, info.width),
+        one(planes.u, rows, cols),
+        one(planes.v, rows, cols),
+        np.array([pts], np.int64),
+    )
+
+
+# ── 2. Latents to symbols and back: integers only ────────────────────────────────────────────
+
+
+def code_latents(
+    net: FrameCodec,
+    tables: int,
+    y: Tensor | None,
+    quality: Tensor,
+    temporal: Tensor | None,
+    size: tuple[int, int],
+    code: Coder,
+) -> Tensor:
+    """Code the latents ``y`` (1, M, h, w), or decode them when ``y`` is None.
+
+    Gives the decoded latents as whole numbers, in 1/ACTIVATION_ONE of a quantiser step.
+    """
+    prior = net.prior
+    index = prior.z_index(quality).expand(1, prior.hyper, -(-size[0] // 4), -(-size[1] // 4))
+    z: Tensor | None = None
+    if y is not None:
+        z = prior.analysis(y).round().clamp(-HYPER_LIMIT, HYPER_LIMIT).cpu()
+        y = y.cpu().double()
+    z_hat = _through(code, z, (index + HYPER_TABLES).numpy())
+
+    def step(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
+        level = torch.floor((scale + ACTIVATION_ONE // 2) / ACTIVATION_ONE).clamp(0, SCALES - 1)
+        coded = (mask.bool() & (level >= SKIP_BELOW)).numpy()
+        symbols = np.zeros(level.shape, np.int32)
+        chosen = (level.numpy()[coded] + tables).astype(np.uint8)
+        wanted = None
+        if y is not None:
+            wanted = (y[:, part] - mean / ACTIVATION_ONE).round().numpy()[coded].astype(np.int32)
+        symbols[coded] = code(wanted, chosen)
+        return (torch.from_numpy(symbols).double() * ACTIVATION_ONE + mean) * mask
+
+    with exact_arithmetic():
+        return prior.walk(z_hat.double() * ACTIVATION_ONE, quality, temporal, size, step)
+
+
+def _through(code: Coder, values: Tensor | None, index: npt.NDArray[np.int64]) -> Tensor:
+    flat = None if values is None else values.numpy().astype(np.int32).ravel()
+    decoded = code(flat, index.astype(np.uint8).ravel())
+    return torch.from_numpy(decoded.reshape(index.shape)).clamp(-HYPER_LIMIT, HYPER_LIMIT)
+
+
+# ── 3. The loop: what encoder and decoder both do to get the next reference ──────────────────
+
+
+@dataclass(slots=True)
+class Loop:
+    """State of a closed GOP: the last picture, its latents and its motion."""
+
+    model: Model
+    device: torch.device
+    reference: Planes | None = None
+    latents: Tensor | None = None  # integers, (1, M, h, w)
+    field: Ints | None = None
+
+    def intra(self, x: Planes | None, size: tuple[int, int], quality: Tensor, code: Coder) -> Reconstruction:
+        """Code ``x`` (or decode) on its own. ``size`` is in 16x16 blocks."""
+        net = self.model.nets.intra
+        y = None if x is None else net.analyse(pack(x), quality)
+        y_hat = code_latents(net, INTRA_TABLES, y, quality, None, size, code)
+        out = net.synthesise(self._steps(y_hat), quality)
+        latents = self.model.nets.inter.prior.latents
+        self.latents = y_hat.new_zeros(1, latents, *size)  # other latents: no context yet
+        self.field = np.zeros((2, 2 * size[0], 2 * size[1]), np.int32)
+        self.reference = round_to_8_bit(unpack(out.packed))
+        return out
+
+    def inter(
+        self, x: Planes | None, field: Ints | None, size: tuple[int, int], quality: Tensor, code: Coder
+    ) -> Reconstruction:
+        """Code ``x`` with ``field`` (or decode both) from the reference."""
+        if self.reference is None or self.latents is None or self.field is None:
+            raise CorruptError("an inter frame comes before any intra frame; the GOP is damaged")
+        if field is None:
+            field = decode_field(*size, self.field, _motion(code))
+            if np.abs(field).max(initial=0) > MOTION_LIMIT:
+                raise CorruptError("a motion vector points beyond the limit; the frame is damaged")
+        else:
+            code_field(field, self.field, _motion(code))
+        motion = torch.from_numpy(field)[None]
+        predicted = pack(warp(self.reference, motion.to(self.device)))
+        limit = CONTEXT_MAX * ACTIVATION_ONE
+        context = motion_context(motion) * ACTIVATION_ONE
+        temporal = torch.cat([self.latents.clamp(-limit, limit), context], 1)
+        net = self.model.nets.inter
+        y = None if x is None else net.analyse(pack(x), predicted, quality)
+        y_hat = code_latents(net, INTER_TABLES, y, quality, temporal, size, code)
+        out = net.synthesise(self._steps(y_hat), predicted, quality)
+        self.latents, self.field = y_hat, field
+        self.reference = round_to_8_bit(unpack(out.packed))
+        return out
+
+    def _steps(self, y_hat: Tensor) -> Tensor:
+        x = (y_hat / ACTIVATION_ONE).to(self.device, torch.float32)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def _motion(code: Coder) -> Coder:
+    """Motion residuals have tables of their own."""
+    return lambda values, index: code(values, index + np.uint8(MOTION_TABLES))
+
+
+def _blocks(info: VideoInfo) -> tuple[int, int]:
+    return -(-info.height // BLOCK), -(-info.width // BLOCK)
+
+
+# ── 4. The encoder ───────────────────────────────────────────────────────────────────────────
+
+
+class Encoder:
+    """Frames in, packets out; one packet a frame, in order, no delay.
+
+    Args:
+        info: size, times and colours of the clip.
+        options: quality, GOP and preset; see `EncodeOptions`.
+        device: where the float nets run; the entropy path stays on the CPU.
+
+    Raises:
+        ModelError: when the weights cannot be used on this machine.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        options: EncodeOptions | None = None,
+        *,
+        model: Model | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.info = info
+        self.options = options or EncodeOptions()
+        self.device = torch.device(device)
+        self.model = model or load_model(self.options.model, device)
+        self._steps = step_sizes(self.model.nets.config)
+        self._loop = Loop(self.model, self.device)
+        self._hasher = SymbolHasher()
+        self._position = 0  # in the GOP
+        self._previous_luma: Plane | None = None
+        self._residue = 0.0  # of a fractional quality, carried from frame to frame
+
+    def encode(self, batch: FrameBatch) -> Iterator[Packet]:
+        """Code every frame of a batch of the clip's size.
+
+        Raises:
+            UsageError: when the frames have another size than the clip.
+        """
+        if batch.y.shape[1:] != (self.info.height, self.info.width):
+            raise UsageError(
+                f"frames are {batch.y.shape[2]}x{batch.y.shape[1]}, "
+                f"the clip is {self.info.width}x{self.info.height}; scale them first"
+            )
+        for frame in range(len(batch)):
+            yield self._encode_frame(batch, frame)
+
+    def flush(self) -> Iterator[Packet]:
+        """Nothing is delayed: gives no packet, and the next frame opens a new GOP."""
+        self._position = 0
+        self._previous_luma = None
+        self._residue = 0.0
+        return iter(())
+
+    @torch.inference_mode()
+    def _encode_frame(self, batch: FrameBatch, frame: int) -> Packet:
+        luma = batch.y[frame]
+        if self._opens_gop(luma):
+            self._position, self._residue = 0, 0.0
+            self._hasher = SymbolHasher()
+        self._previous_luma = luma
+        level = self._level()
+        quality = torch.tensor([level])
+        coder = SymbolEncoder(self.model.tables)
+
+        def code(values: Ints | None, index: Indices) -> Ints:
+            assert values is not None
+            coder.encode(values, index)
+            self._note(values, index)
+            return values
+
+        x = planes_of(batch, frame, self.device)
+        size = _blocks(self.info)
+        if self._position == 0:
+            kind = FrameType.INTRA
+            self._loop.intra(x, size, quality, code)
+        else:
+            kind = FrameType.INTER
+            self._loop.inter(x, self._search(x, level), size, quality, code)
+        self._position += 1
+        data = bytes([level]) + coder.finish()
+        return Packet(kind, int(batch.pts[frame]), level, data, self._hasher.digest())
+
+    def _note(self, values: Ints, index: Indices) -> None:
+        """Every symbol passes here; `index` is for those who count them."""
+        self._hasher.update(values)
+
+    def _opens_gop(self, luma: Plane) -> bool:
+        if self._position == 0 or self._position >= self.options.gop:
+            return True
+        if not self.options.scene_cuts or self._previous_luma is None:
+            return False
+        return is_scene_cut(self._previous_luma, luma)
+
+    def _level(self) -> int:
+        """Quality of this frame: a fraction becomes now the lower, now the upper level."""
+        wanted = self.options.quality + self._residue
+        level = int(np.floor(wanted + 0.5))
+        self._residue = wanted - level
+        if self._position == 0:
+            level += INTRA_BOOST
+        else:
+            level += INTER_PATTERN[self._position % len(INTER_PATTERN)]
+        return int(np.clip(level, 0, QUALITY_LEVELS - 1))
+
+    def _search(self, x: Planes, level: int) -> Ints:
+        assert self._loop.reference is not None
+        assert self._loop.field is not None
+        preset = self.options.preset
+        field = search_motion(
+            (x.y * 255).cpu(),
+            (self._loop.reference.y * 255).cpu(),
+            penalty=MOTION_PRICE * float(self._steps[level]),
+            previous=torch.from_numpy(self._loop.field).long()[None],
+            radius={"fast": 5, "medium": 8, "slow": 14}[preset],
+            split=preset != "fast",
+            quarter=preset != "fast",
+        )
+        return field[0].numpy().astype(np.int32)
+
+
+# ── 5. The decoder ───────────────────────────────────────────────────────────────────────────
+
+
+class Decoder:
+    """Packets in, frames out; the reverse of `Encoder`, one frame a packet.
+
+    Args:
+        info: what the file's header says.
+        model: the weights the file names (see `gancodec.registry.find_model`).
+        realism: 0 gives the faithful picture of the loop, 1 all of the synthesis head.
+        device: where the float nets run.
+    """
+
+    def __init__(
+        self, info: VideoInfo, model: Model, *, realism: float = 1.0, device: str = "cpu"
+    ) -> None:
+        if not 0 <= realism <= 1:
+            raise UsageError(f"realism is 0 to 1, got {realism}")
+        self.info = info
+        self.model = model
+        self.realism = realism
+        self.device = torch.device(device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next packet must be an intra frame."""
+        self._loop = Loop(self.model, self.device)
+        self._hasher = SymbolHasher()
+
+    @property
+    def symbol_hash(self) -> bytes:
+        """Of the GOP's symbols so far; equals the packet's and the file's when all is well."""
+        return self._hasher.digest()
+
+    @torch.inference_mode()
+    def decode(self, kind: FrameType, pts: int, data: bytes) -> FrameBatch:
+        """Decode one frame.
+
+        Raises:
+            CorruptError: when the bytes are not a frame.
+        """
+        if not data or data[0] >= QUALITY_LEVELS:
+            raise CorruptError("a frame has no valid quality byte; the GOP is damaged")
+        quality = torch.tensor([data[0]])
+        coder = SymbolDecoder(self.model.tables, data[1:])
+
+        def code(_: Ints | None, index: Indices) -> Ints:
+            values = coder.decode(index)
+            self._hasher.update(values)
+            return values
+
+        size = _blocks(self.info)
+        if kind == FrameType.INTRA:
+            self.reset()
+            out = self._loop.intra(None, size, quality, code)
+        else:
+            out = self._loop.inter(None, None, size, quality, code)
+        coder.finish()
+        assert self._loop.reference is not None
+        shown = self._loop.reference
+        if self.realism > 0:
+            shown = self._synthesise(shown, out.features, quality, kind == FrameType.INTRA)
+        return frame_of(shown, self.info, pts)
+
+    def _synthesise(self, picture: Planes, features: Tensor, quality: Tensor, intra: bool) -> Planes:
+        packed = pack(picture)
+        residual = self.model.nets.detail(packed, features, quality, intra)
+        return round_to_8_bit(unpack(packed + self.realism * residual))

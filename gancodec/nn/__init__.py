@@ -1,0 +1,1 @@
+"""Backbone blocks shared by every model: convolutional blocks, latents, priors, motion."""

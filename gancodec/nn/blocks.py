@@ -1,0 +1,70 @@
+"""Convolutional blocks that work at one low resolution (1/8), after DCVC-RT (CVPR 2025)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DepthwiseBlock(nn.Module):
+    """Residual block of 1x1 and depthwise 3x3 convolutions: 5 C^2 + 9 C MAC a position.
+
+    (B, C, H, W) -> (B, C, H, W). The last layer of each half starts at zero, so that a fresh
+    block is the identity and a deep stack trains from the first step.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix_in = nn.Conv2d(channels, channels, 1)
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.mix_out = nn.Conv2d(channels, channels, 1)
+        self.expand = nn.Conv2d(channels, 2 * channels, 1)
+        self.reduce = nn.Conv2d(channels, channels, 1)
+        for last in (self.mix_out, self.reduce):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), 0.125)))
+        gate, value = self.expand(x).chunk(2, 1)
+        return x + self.reduce(F.relu(gate) * value)  # gated, at ReLU's cost
+
+
+def depthwise_stack(channels: int, depth: int) -> nn.Sequential:
+    """``depth`` blocks in a row, (B, C, H, W) -> (B, C, H, W)."""
+    return nn.Sequential(*(DepthwiseBlock(channels) for _ in range(depth)))
+
+
+class QualityKnots(nn.Module):
+    """A per-channel vector for each of ``levels`` qualities, interpolated between a few knots.
+
+    Few knots instead of one vector a level: neighbouring levels stay neighbours, so rate and
+    distortion move smoothly and monotonically with the quality. Output is (B, C, 1, 1).
+    """
+
+    def __init__(self, channels: int, levels: int, knots: int = 8, value: float = 0.0) -> None:
+        super().__init__()
+        self.levels = levels
+        self.knots = nn.Parameter(torch.full((knots, channels), value))
+
+    def table(self) -> Tensor:
+        """(levels, C): the vector of every integer quality."""
+        return self.at(torch.arange(self.levels, device=self.knots.device))
+
+    def at(self, quality: Tensor) -> Tensor:
+        """(B,) qualities, 0 .. levels-1, -> (B, C)."""
+        count = self.knots.shape[0]
+        position = quality.to(self.knots.dtype) * ((count - 1) / (self.levels - 1))
+        low = position.floor().clamp(0, count - 2)
+        share = (position - low).unsqueeze(1)
+        index = low.long()
+        return self.knots[index] * (1 - share) + self.knots[index + 1] * share
+
+    def forward(self, quality: Tensor) -> Tensor:
+        return self.at(quality)[:, :, None, None]
+
+
+def round_straight_through(x: Tensor) -> Tensor:
+    """Rounding whose gradient is the identity."""
+    return x + (torch.round(x) - x).detach()

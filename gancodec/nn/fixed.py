@@ -1,0 +1,112 @@
+"""Fixed-point convolutions: the only arithmetic that may choose a probability table.
+
+A float net gives slightly different numbers on every machine; one wrong table index and the rest
+of a stream is noise. So these layers know two arithmetics. While training, floats. Frozen, every
+number is an integer held in float64 (float32 where a bound proves it exact): activations carry
+``ACTIVATION_BITS`` fractional bits, weights ``WEIGHT_BITS``; sums are rounded (which repairs the
+small errors of Winograd-like algorithms), requantised by a power of two and clamped. The result
+is the same on every backend. (Balle et al., ICLR 2019; research on exact sums in floats is ours.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATION_BITS = 8
+WEIGHT_BITS = 10
+ACTIVATION_ONE = 1 << ACTIVATION_BITS  # the integer that stands for 1.0
+HIDDEN_MAX = 32.0  # ReLU outputs are clamped to [0, 32): bounds every sum
+OUTPUT_MAX = 512.0  # signed outputs: means (in quantiser steps) and scale indices
+CONTEXT_MAX = 256.0  # decoded latents enter contexts clamped to this
+_EXACT_FLOAT32 = float(1 << 24)
+_EXACT_FLOAT64 = float(1 << 53)
+
+
+class FixedConv2d(nn.Conv2d):
+    """Convolution with both arithmetics; stride 1, same size.
+
+    Args:
+        input_max: bound of |input| as a real number, for the proof of exactness.
+        hidden: ReLU and clamp to [0, HIDDEN_MAX); otherwise the output is signed.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        groups: int = 1,
+        hidden: bool,
+        input_max: float = HIDDEN_MAX,
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
+        self.hidden = hidden
+        self.input_max = input_max
+        self.frozen: tuple[Tensor, Tensor] | None = None
+
+    def integer_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights and bias as int32, the latter in accumulator units."""
+        assert self.bias is not None
+        weight = torch.round(self.weight.detach().double() * (1 << WEIGHT_BITS))
+        bias = torch.round(self.bias.detach().double() * (1 << (WEIGHT_BITS + ACTIVATION_BITS)))
+        return weight.to(torch.int32), bias.to(torch.int32)
+
+    def freeze(self, weight: Tensor, bias: Tensor, *, wide: bool = False) -> torch.dtype:
+        """Switch to integer arithmetic on stored integers; ``wide`` insists on float64.
+
+        Returns:
+            The dtype in which every sum is proven exact.
+
+        Raises:
+            OverflowError: if not even float64 holds the sums exactly.
+        """
+        wide_weight, wide_bias = weight.double(), bias.double() + (1 << (WEIGHT_BITS - 1))
+        largest = wide_weight.abs().sum((1, 2, 3)) * (self.input_max * ACTIVATION_ONE)
+        bound = float((largest + wide_bias.abs()).max())
+        if bound >= _EXACT_FLOAT64:
+            raise OverflowError(f"an accumulator can reach {bound:.3g}, beyond exact float64")
+        dtype = torch.float32 if bound < _EXACT_FLOAT32 and not wide else torch.float64
+        self.frozen = (wide_weight.to(dtype), wide_bias.to(dtype).view(1, -1, 1, 1))
+        return dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Real numbers while training; integers (real value x 2^ACTIVATION_BITS) once frozen."""
+        if self.frozen is None:
+            out = super().forward(x)
+            if self.hidden:
+                return out.clamp(0, HIDDEN_MAX - 1 / ACTIVATION_ONE)
+            return out.clamp(-OUTPUT_MAX, OUTPUT_MAX)
+        weight, bias = self.frozen
+        total = F.conv2d(x.to(weight.dtype), weight, None, 1, self.padding, 1, self.groups)
+        total = torch.floor((torch.round(total) + bias) * 2.0**-WEIGHT_BITS)
+        if self.hidden:
+            return total.clamp_(0, HIDDEN_MAX * ACTIVATION_ONE - 1)
+        return total.clamp_(-OUTPUT_MAX * ACTIVATION_ONE, OUTPUT_MAX * ACTIVATION_ONE)
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Rule out every fast path that is not exact on integers; restores all flags afterwards.
+
+    bf16 and TF32 drop bits; NNPACK's Winograd errs by more than our rounding may have to repair.
+    """
+    backends = torch.backends
+    matmul = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+            backends.nnpack.flags(enabled=False),
+            backends.cudnn.flags(enabled=backends.cudnn.enabled, allow_tf32=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)

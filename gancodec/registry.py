@@ -1,0 +1,261 @@
+"""Models by name and by hash: weights, probability tables, card.
+
+A model is two safetensors files: ``NAME.codec`` (the loop, the prior and its tables: what a file
+must be decoded with) and ``NAME.detail`` (the synthesis head: what a picture is shown with). The
+manifest in the package lists their SHA-256, which is compared before a byte of them is parsed.
+Weights are never unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from gancodec.bitstream import ModelRef, TableSet
+from gancodec.config import CodecConfig
+from gancodec.errors import CorruptError, ModelError
+from gancodec.models.compress import GanCodec
+from gancodec.models.motion_coding import TABLES as MOTION_TABLE_COUNT
+from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
+from gancodec.nn.prior import SCALES, LatentPrior
+
+ARCHITECTURE = 1  # meaning of the tensors and order of the stages of a frame
+ENTROPY, SYNTHESIS = 0, 1  # roles of FORMAT.md
+
+# Where each user's tables start in the one table set of a model
+HYPER_TABLES = 0
+INTRA_TABLES = HYPER_TABLES + SCALES
+INTER_TABLES = INTRA_TABLES + SCALES
+MOTION_TABLES = INTER_TABLES + SCALES
+TABLE_COUNT = MOTION_TABLES + MOTION_TABLE_COUNT
+
+PACKAGED = Path(__file__).parent / "weights"
+FILE_LIMIT = 64 << 20  # bytes; a weights file of ours is a quarter of this
+_TABLE_KEYS = ("frequencies", "lengths", "offsets")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Nets in evaluation mode with frozen priors, their tables and what names them in a file."""
+
+    name: str
+    nets: GanCodec
+    tables: TableSet
+    references: tuple[ModelRef, ...]
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def list_models() -> dict[str, dict[str, Any]]:
+    """Manifest entries of all models in the package and in ``GANCODEC_MODELS``, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in _folders():
+        path = folder / "manifest.json"
+        if not path.is_file():
+            continue
+        try:
+            entries = json.loads(path.read_text())
+            for name, entry in entries.items():
+                found.setdefault(name, {**entry, "folder": str(folder)})
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ModelError(f"{path} is no manifest of models: {error}") from error
+    return found
+
+
+def _folders() -> list[Path]:
+    extra = os.environ.get("GANCODEC_MODELS", "")
+    return [PACKAGED, *(Path(p) for p in extra.split(os.pathsep) if p)]
+
+
+def load_model(name: str, device: str = "cpu") -> Model:
+    """A model of the package by its name, or of a folder that has a manifest by its path.
+
+    Raises:
+        ModelError: unknown name, wrong hash, foreign tensors, or a failed known-answer test.
+    """
+    if name not in list_models() and Path(name).is_dir():
+        os.environ["GANCODEC_MODELS"] = os.pathsep.join(
+            filter(None, [os.environ.get("GANCODEC_MODELS", ""), name])
+        )
+        manifest = json.loads((Path(name) / "manifest.json").read_text())
+        name = next(iter(manifest))
+    return _load(name, device)
+
+
+def find_model(references: Iterable[ModelRef], device: str = "cpu") -> Model:
+    """The model that a file names, found by its entropy weights' hash.
+
+    A synthesis head of another hash is an error too: the picture would not be what was encoded.
+
+    Raises:
+        ModelError: when no model at hand has these hashes.
+    """
+    wanted = {ref.role: ref for ref in references}
+    if ENTROPY not in wanted:
+        raise ModelError("the file names no entropy model; it was not written by a codec of ours")
+    ref = wanted[ENTROPY]
+    for name, entry in list_models().items():
+        if entry.get("codec", {}).get("sha256") == ref.sha256.hex():
+            return load_model(name, device)
+    raise ModelError(
+        f"the file was made with weights {ref.name!r} ({ref.sha256.hex()[:12]}...), which are not "
+        f"here; put them in a folder and name it in GANCODEC_MODELS"
+    )
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, device: str) -> Model:
+    entry = list_models().get(name)
+    if entry is None:
+        known = ", ".join(sorted(list_models())) or "none"
+        raise ModelError(f"there is no model {name!r}; there are: {known}")
+    folder = Path(entry["folder"])
+    codec, meta, codec_hash = _read(folder, entry["codec"])
+    detail, _, detail_hash = _read(folder, entry["detail"])
+    try:
+        config = CodecConfig.from_dict(json.loads(meta["config"]))
+        known_answer = meta["known_answer"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"the weights of {name!r} carry no valid architecture: {error}") from error
+    nets = GanCodec(config)
+    tables = _take_tables(codec)
+    integers = {p: _take_integers(codec, p) for p in ("intra", "inter")}
+    _fill(nets, {**codec, **detail}, name)
+    nets.to(device).eval().requires_grad_(False)
+    nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for wide in (False, True):
+        for part, stored in integers.items():
+            _freeze(getattr(nets, part).prior, stored, name, wide=wide)
+        if known_answer_of(nets) == known_answer:
+            break
+    else:
+        raise ModelError(
+            f"this machine computes another prior than {name!r} was made with "
+            "(known-answer test failed), so it cannot decode exactly; report it with `gancodec selftest`"
+        )
+    references = (
+        ModelRef(ENTROPY, ARCHITECTURE, codec_hash, name),
+        ModelRef(SYNTHESIS, ARCHITECTURE, detail_hash, name),
+    )
+    return Model(name, nets, tables, references, entry.get("card", {}))
+
+
+def _read(folder: Path, entry: dict[str, str]) -> tuple[dict[str, Tensor], dict[str, str], bytes]:
+    path = folder / entry["file"]
+    try:
+        if path.stat().st_size > FILE_LIMIT:
+            raise ModelError(f"{path} is larger than {FILE_LIMIT >> 20} MiB; it is no model of ours")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"the weights {path} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(data).digest()
+    if digest.hex() != entry["sha256"]:
+        raise ModelError(f"{path} is not the file its manifest lists (SHA-256 differs); reinstall it")
+    try:
+        length = int.from_bytes(data[:8], "little")
+        meta = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        return load_safetensors(data), meta, digest
+    except Exception as error:
+        raise ModelError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _take_tables(tensors: dict[str, Tensor]) -> TableSet:
+    try:
+        tables = TableSet.from_arrays({k: tensors.pop(f"tables.{k}").numpy() for k in _TABLE_KEYS})
+    except (KeyError, CorruptError) as error:
+        raise ModelError(f"the weights hold no valid probability tables: {error}") from error
+    if len(tables) != TABLE_COUNT:
+        raise ModelError(f"the weights hold {len(tables)} probability tables, not {TABLE_COUNT}")
+    return tables
+
+
+def _take_integers(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"integers.{part}."
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
+
+
+def float_names(nets: GanCodec) -> list[str]:
+    """Parameters that are stored as floats: all but those the integer prior replaces."""
+    integer = set()
+    for part in ("intra", "inter"):
+        prior: LatentPrior = getattr(nets, part).prior
+        inside = {n for n, _ in prior.named_parameters() if not n.startswith("analysis.")}
+        integer |= {f"{part}.prior.{n}" for n in inside}
+    return [n for n, _ in nets.named_parameters() if n not in integer]
+
+
+def _fill(nets: GanCodec, tensors: dict[str, Tensor], name: str) -> None:
+    expected = set(float_names(nets))
+    if set(tensors) != expected:
+        odd = sorted(set(tensors) ^ expected)[:3]
+        raise ModelError(f"the weights of {name!r} do not fit the architecture, e.g. {', '.join(odd)}")
+    own = dict(nets.named_parameters())
+    with torch.no_grad():
+        for key, value in tensors.items():
+            if own[key].shape != value.shape or not torch.isfinite(value).all():
+                raise ModelError(f"tensor {key} of {name!r} has a wrong shape or is not finite")
+            own[key].copy_(value)
+
+
+def _freeze(prior: LatentPrior, stored: dict[str, Tensor], name: str, *, wide: bool) -> None:
+    own = {k: v.shape for k, v in prior.integers().items()}
+    if {k: v.shape for k, v in stored.items()} != own:
+        raise ModelError(f"the integer prior of {name!r} does not fit the architecture")
+    if any(v.dtype != torch.int32 for v in stored.values()):
+        raise ModelError(f"the integer prior of {name!r} is not made of 32-bit integers")
+    try:
+        prior.cpu().freeze(stored, wide=wide)
+    except OverflowError as error:
+        raise ModelError(f"the integer prior of {name!r} cannot be exact: {error}") from error
+
+
+# ── The known-answer test ────────────────────────────────────────────────────────────────────
+
+
+def known_answer_of(nets: GanCodec) -> str:
+    """SHA-256 of every mean and scale that frozen priors give for pseudo-random integers."""
+    digest = hashlib.sha256()
+    for part in ("intra", "inter"):
+        prior: LatentPrior = getattr(nets, part).prior
+        for quality in (0, 31, 63):
+            _hash_walk(prior, quality, digest)
+    return digest.hexdigest()
+
+
+def _hash_walk(prior: LatentPrior, quality: int, digest: hashlib._Hash) -> None:
+    rng = np.random.default_rng(quality)  # PCG64: the same integers for ever
+    size = (13, 18)
+    z = torch.from_numpy(rng.integers(-9, 10, (1, prior.hyper, 4, 5))).double()
+    temporal = None
+    if prior.temporal is not None:
+        channels = prior.temporal[0].in_channels
+        limit = int(CONTEXT_MAX) * ACTIVATION_ONE // 8
+        values = rng.integers(-limit, limit + 1, (1, channels, *size))
+        temporal = torch.from_numpy(values).double()
+
+    def code(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
+        for x in (mean, scale):
+            digest.update(x.contiguous().to(torch.int64).numpy().astype("<i8").tobytes())
+        symbols = torch.from_numpy(rng.integers(-20, 21, tuple(mean.shape))).double()
+        return (symbols * ACTIVATION_ONE + mean) * mask
+
+    level = torch.tensor([quality])
+    digest.update(prior.z_index(level).numpy().astype("<i8").tobytes())
+    with exact_arithmetic():
+        prior.walk(z * ACTIVATION_ONE, level, temporal, size, code)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Learned numbers in a module."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,1 @@
+"""Training: data from any folder, staged recipes, weights with a card."""

@@ -1,0 +1,242 @@
+"""Training data: any folder of videos and photographs becomes arrays of 8-bit 4:2:0 samples.
+
+Preparation happens once and is kept on disk, so that a training step reads a memory map and
+spends its time in convolutions. Two products:
+
+* stills: whole pictures at several scales, from which random patches are cut;
+* sequences: (N, T, 3/2 S^2) patches that follow a place through T frames, with their block motion
+  (N, T-1, 2, S/8, S/8) found by the encoder's own search. Photographs become sequences by a
+  synthetic camera (pan, zoom, rotation), half of the motion a small data set needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancodec.errors import InputError
+from gancodec.nn.motion import search_motion
+from gancodec.nn.planes import Planes
+from gancodec.types import FrameBatch
+from gancodec.video.reader import open_video
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+VIDEOS = {".mkv", ".mp4", ".webm", ".mov", ".avi", ".y4m", ".mpg", ".ts", ".m4v"}
+SEARCH_PENALTY = 12.0  # the search's price of a bit at a middling quality
+
+Samples = npt.NDArray[np.uint8]
+
+
+class Picture(NamedTuple):
+    """One picture's planes, even sides."""
+
+    y: Samples
+    u: Samples
+    v: Samples
+
+    @classmethod
+    def of(cls, batch: FrameBatch, frame: int) -> Picture:
+        h, w = batch.y.shape[1] // 2 * 2, batch.y.shape[2] // 2 * 2
+        return cls(
+            batch.y[frame, :h, :w].copy(),
+            batch.u[frame, : h // 2, : w // 2].copy(),
+            batch.v[frame, : h // 2, : w // 2].copy(),
+        )
+
+    def crop(self, top: int, left: int, size: int) -> Samples:
+        """Flat patch: Y, then U, then V. ``top`` and ``left`` are even."""
+        t, c, s = top // 2, left // 2, size // 2
+        return np.concatenate(
+            [
+                self.y[top : top + size, left : left + size].ravel(),
+                self.u[t : t + s, c : c + s].ravel(),
+                self.v[t : t + s, c : c + s].ravel(),
+            ]
+        )
+
+
+def planes_from_flat(flat: Tensor, size: int) -> Planes:
+    """(B, 3/2 S^2) uint8 -> planes in [0, 1]."""
+    x = flat.to(torch.float32) / 255
+    luma, half = size * size, size // 2
+    y, u, v = x.split([luma, half * half, half * half], 1)
+    return Planes(
+        y.view(-1, 1, size, size), u.reshape(-1, 1, half, half), v.reshape(-1, 1, half, half)
+    )
+
+
+def find_sources(folders: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Videos and pictures below the folders, sorted.
+
+    Raises:
+        InputError: when there is neither.
+    """
+    files = sorted(p for folder in folders for p in folder.rglob("*") if p.is_file())
+    videos = [p for p in files if p.suffix.lower() in VIDEOS]
+    pictures = [p for p in files if p.suffix.lower() in PICTURES]
+    if not videos and not pictures:
+        raise InputError(f"no videos or pictures below {', '.join(map(str, folders))}")
+    return videos, pictures
+
+
+def _read_pictures(path: Path, every: int, scale: int) -> Iterator[Picture]:
+    """Every n-th frame of a file, sides divided by ``scale``."""
+    with open_video(path) as probe:
+        size = (max(probe.info.width // scale, 2), max(probe.info.height // scale, 2))
+    count = 0
+    with open_video(path, scale=size if scale > 1 else None) as video:
+        for batch in video.batches(8):
+            for k in range(len(batch)):
+                if (count + k) % every == 0:
+                    yield Picture.of(batch, k)
+            count += len(batch)
+
+
+def load_stills(folders: list[Path], size: int, every: int = 12) -> list[Picture]:
+    """All photographs at full and half size and every n-th frame of the videos, in memory."""
+    videos, pictures = find_sources(folders)
+    stills: list[Picture] = []
+    for path in pictures:
+        stills.extend(_read_pictures(path, 1, 1))
+        stills.extend(_read_pictures(path, 1, 2))
+    for path in videos:
+        stills.extend(_read_pictures(path, every, 1))
+    return [p for p in stills if min(p.y.shape) >= size]
+
+
+def still_batch(stills: list[Picture], rng: np.random.Generator, count: int, size: int) -> Tensor:
+    """(count, 3/2 size^2) uint8 random patches, half of them mirrored."""
+    area = np.array([p.y.size for p in stills], dtype=np.float64) ** 0.5
+    out = np.empty((count, size * size * 3 // 2), np.uint8)
+    for row, k in enumerate(rng.choice(len(stills), count, p=area / area.sum())):
+        picture = stills[k]
+        h, w = picture.y.shape
+        top = int(rng.integers((h - size) // 2 + 1)) * 2
+        left = int(rng.integers((w - size) // 2 + 1)) * 2
+        out[row] = picture.crop(top, left, size)
+    flat = torch.from_numpy(out)
+    planes = planes_from_flat(flat, size)
+    if rng.random() < 0.5:
+        planes = Planes(*(p.flip(-1) for p in planes))
+        return torch.cat([(p * 255).round().to(torch.uint8).flatten(1) for p in planes], 1)
+    return flat
+
+
+class Sequences(NamedTuple):
+    """Memory maps: patches (N, T, 3/2 S^2) uint8 and motion (N, T-1, 2, S/8, S/8) int16."""
+
+    patches: npt.NDArray[np.uint8]
+    motion: npt.NDArray[np.int16]
+    size: int
+
+
+def prepare_sequences(
+    folders: list[Path],
+    cache: Path,
+    *,
+    size: int = 128,
+    length: int = 12,
+    crops: int = 6,
+    photo_takes: int = 3,
+    seed: int = 0,
+) -> Sequences:
+    """Cut sequences and search their motion, or open what an earlier call prepared."""
+    videos, pictures = find_sources(folders)
+    settings = {
+        "files": [f"{p.name}:{p.stat().st_size}" for p in [*videos, *pictures]],
+        "numbers": [size, length, crops, photo_takes, seed],
+    }
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+    patch_file, motion_file = cache / f"patches-{key}.npy", cache / f"motion-{key}.npy"
+    if not motion_file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(seed)
+        patches: list[Samples] = []
+        for path in videos:
+            patches.extend(_video_sequences(path, rng, size, length, crops))
+        for path in pictures:
+            patches.extend(_camera_sequences(path, rng, size, length, photo_takes))
+        stack = np.stack(patches)
+        np.save(patch_file, stack)
+        motion = np.concatenate([_motion_of(stack[k : k + 16], size) for k in range(0, len(stack), 16)])
+        np.save(motion_file, motion)
+    return Sequences(
+        np.load(patch_file, mmap_mode="r"), np.load(motion_file, mmap_mode="r"), size
+    )
+
+
+def _video_sequences(
+    path: Path, rng: np.random.Generator, size: int, length: int, crops: int
+) -> Iterator[Samples]:
+    for scale in (1, 2):
+        window: list[Picture] = []
+        for picture in _read_pictures(path, 1, scale):
+            window.append(picture)
+            if len(window) < length:
+                continue
+            h, w = picture.y.shape
+            if min(h, w) >= size:
+                for _ in range(crops if scale == 1 else crops // 2):
+                    top = int(rng.integers((h - size) // 2 + 1)) * 2
+                    left = int(rng.integers((w - size) // 2 + 1)) * 2
+                    yield np.stack([p.crop(top, left, size) for p in window])
+            window = []
+
+
+def _camera_sequences(
+    path: Path, rng: np.random.Generator, size: int, length: int, takes: int
+) -> Iterator[Samples]:
+    """A synthetic camera over a photograph: smooth pan, zoom and rotation."""
+    picture = next(_read_pictures(path, 1, 2))
+    h, w = picture.y.shape
+    if min(h, w) < size * 2:
+        return
+    y = torch.from_numpy(picture.y)[None, None].float()
+    uv = torch.from_numpy(np.stack([picture.u, picture.v]))[None].float()
+    base = torch.stack(
+        torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="xy"), -1
+    ).view(-1, 2)
+    for _ in range(takes):
+        speed = rng.normal(0, 1, 2) * rng.choice([0.3, 1.5, 6.0])  # luma samples a frame
+        zoom, turn = rng.normal(0, 0.004), rng.normal(0, 0.003)
+        centre = np.array([rng.uniform(size, w - size), rng.uniform(size, h - size)])
+        frames = []
+        for t in range(length):
+            scale = np.exp(zoom * t) * size / 2
+            c, s = np.cos(turn * t) * scale, np.sin(turn * t) * scale
+            turnzoom = torch.tensor([[c, s], [-s, c]], dtype=torch.float32)
+            place = base @ turnzoom + torch.tensor(centre + speed * t, dtype=torch.float32)
+            grid = (place * 2 / torch.tensor([w - 1.0, h - 1.0]) - 1).view(1, size, size, 2)
+            luma = _resample(y, grid)
+            chroma = F.avg_pool2d(_resample(uv, grid), 2)
+            flat = torch.cat([luma.flatten(), chroma.flatten()])
+            frames.append(flat.round().clamp(0, 255).to(torch.uint8).numpy())
+        yield np.stack(frames)
+
+
+def _resample(image: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
+
+
+def _motion_of(patches: Samples, size: int) -> npt.NDArray[np.int16]:
+    n, length = patches.shape[:2]
+    luma = patches[:, :, : size * size].reshape(n, length, 1, size, size).astype(np.float32)
+    fields, previous = [], None
+    for t in range(1, length):
+        previous = search_motion(
+            torch.from_numpy(luma[:, t]),
+            torch.from_numpy(luma[:, t - 1]),
+            penalty=SEARCH_PENALTY,
+            previous=previous,
+        )
+        fields.append(previous.numpy().astype(np.int16))
+    return np.stack(fields, 1)

@@ -1,0 +1,195 @@
+"""The training loop: one recipe, one command, resumable to the step.
+
+    gancodec train recipe.toml                                   one process
+    torchrun --nproc_per_node=2 -m gancodec train recipe.toml    data parallel, any backend
+
+Two one-thread processes beat one two-thread process on a busy CPU, where OpenMP's barriers spin.
+Everything a run needs to go on lies in one safetensors file a stage: weights, their moving
+average, the optimizer's moments, the step. Random numbers come from (seed, step, rank), so a
+resumed run sees the batches that an unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gancodec.models.compress import GanCodec
+from gancodec.train.recipe import Recipe, StageRecipe
+from gancodec.train.stages import Stage
+
+Log = Callable[[str], None]
+EMA_DECAY = 0.999
+WARM_UP = 100  # steps
+
+
+class Workers:
+    """The processes of torchrun, or just this one."""
+
+    def __init__(self) -> None:
+        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        if self.count > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """One all-reduce of all gradients."""
+        if self.count == 1:
+            return
+        flat = torch.cat([_gradient(p).flatten() for p in parameters])
+        dist.all_reduce(flat)
+        flat /= self.count
+        for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad = part.view_as(p)
+
+    def close(self) -> None:
+        if self.count > 1:
+            dist.destroy_process_group()
+
+
+def _gradient(p: nn.Parameter) -> Tensor:
+    return torch.zeros_like(p) if p.grad is None else p.grad
+
+
+class StageState:
+    """What a stage must remember to go on exactly where it stopped."""
+
+    def __init__(self, module: nn.Module, parameters: list[nn.Parameter], lr: float) -> None:
+        names = {id(p): n for n, p in module.named_parameters()}
+        self.names = [names[id(p)] for p in parameters]
+        self.parameters = parameters
+        self.optimizer = torch.optim.AdamW(parameters, lr, weight_decay=1e-4)
+        self.average = [p.detach().clone() for p in parameters]
+        self.step = 0
+        self.skipped = 0
+
+    def update_average(self) -> None:
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+
+    def save(self, path: Path) -> None:
+        """Write all state to ``path`` at once (through a temporary name)."""
+        tensors: dict[str, Tensor] = {}
+        for name, p, a in zip(self.names, self.parameters, self.average, strict=True):
+            tensors[f"weight/{name}"] = p.detach().contiguous()
+            tensors[f"average/{name}"] = a.contiguous()
+            for key, value in self.optimizer.state.get(p, {}).items():
+                tensors[f"adam/{key}/{name}"] = value.contiguous()
+        part = path.with_suffix(".part")
+        save_file(tensors, part, {"step": str(self.step), "skipped": str(self.skipped)})
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go back to what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+            self.step, self.skipped = int(meta["step"]), int(meta["skipped"])
+            keys = set(file.keys())
+            for name, p, a in zip(self.names, self.parameters, self.average, strict=True):
+                with torch.no_grad():
+                    p.copy_(file.get_tensor(f"weight/{name}"))
+                    a.copy_(file.get_tensor(f"average/{name}"))
+                state = {
+                    key: file.get_tensor(f"adam/{key}/{name}")
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"adam/{key}/{name}" in keys
+                }
+                if state:
+                    self.optimizer.state[p] = state
+
+
+def load_average(module: nn.Module, path: Path) -> int:
+    """Put a stage's averaged weights into ``module``; gives the step they are from."""
+    own = dict(module.named_parameters())
+    with safe_open(path, "pt") as file, torch.no_grad():
+        for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
+            if key.startswith("average/"):
+                own[key.removeprefix("average/")].copy_(file.get_tensor(key))
+        return int(file.metadata()["step"])
+
+
+def learning_rate(recipe: StageRecipe, step: int) -> float:
+    """Warm-up, then a cosine down to 2 % of the peak."""
+    warm = min(1.0, (step + 1) / WARM_UP)
+    wave = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
+    return recipe.learning_rate * warm * (0.02 + 0.98 * wave)
+
+
+def run_stage(
+    codec: GanCodec, stage: Stage, recipe: StageRecipe, folder: Path, workers: Workers, log: Log
+) -> None:
+    """Train one stage to its end, or go on where an earlier run stopped."""
+    state = StageState(codec, stage.parameters(), recipe.learning_rate)
+    checkpoint = folder / f"{recipe.name}.safetensors"
+    if checkpoint.exists():
+        state.load(checkpoint)
+    else:
+        stage.start()
+        state.average = [p.detach().clone() for p in state.parameters]
+    last_save = time.monotonic()
+    with (folder / f"{recipe.name}.jsonl").open("a") as journal:
+        while state.step < recipe.steps:
+            begun = time.monotonic()
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, state.step)
+            rng = np.random.default_rng([recipe.seed, state.step, workers.rank])
+            state.optimizer.zero_grad()
+            with torch.autocast("cuda", torch.bfloat16, enabled=recipe.device.startswith("cuda")):
+                loss, numbers = stage.loss(rng, state.step / recipe.steps)
+            loss.backward()  # type: ignore[no-untyped-call]
+            workers.average_gradients(state.parameters)
+            norm = torch.nn.utils.clip_grad_norm_(state.parameters, recipe.clip)
+            if torch.isfinite(norm):
+                state.optimizer.step()
+            else:
+                state.skipped += 1
+            state.step += 1
+            state.update_average()
+            if workers.rank == 0 and (state.step % 20 == 0 or state.step == 1):
+                entry = {
+                    "step": state.step,
+                    "loss": round(float(loss.detach()), 5),
+                    **{k: round(v, 5) for k, v in numbers.items()},
+                    "norm": round(float(norm), 3),
+                    "seconds": round(time.monotonic() - begun, 3),
+                    "skipped": state.skipped,
+                }
+                journal.write(json.dumps(entry) + "\n")
+                journal.flush()
+                if state.step % 100 == 0:
+                    log(f"{recipe.name} {json.dumps(entry)}")
+            if workers.rank == 0 and time.monotonic() - last_save > recipe.save_seconds:
+                state.save(checkpoint)
+                last_save = time.monotonic()
+    if workers.rank == 0:
+        state.save(checkpoint)
+
+
+def train(recipe: Recipe, log: Log = print) -> None:
+    """Run every stage of a recipe that is not finished yet."""
+    torch.set_num_threads(recipe.threads)
+    workers = Workers()
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    codec = GanCodec(recipe.config).to(memory_format=torch.channels_last)
+    codec.to(recipe.device)
+    for stage_recipe in recipe.stages:
+        for done in recipe.stages:  # frozen parts come from the stages before
+            path = recipe.folder / f"{done.name}.safetensors"
+            if path.exists() and done.name != stage_recipe.name:
+                load_average(codec, path)
+        stage = stage_recipe.build(codec, recipe)
+        run_stage(codec, stage, stage_recipe, recipe.folder, workers, log)
+        load_average(codec, recipe.folder / f"{stage_recipe.name}.safetensors")
+    workers.close()

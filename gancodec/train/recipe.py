@@ -1,0 +1,108 @@
+"""A recipe: one TOML file that says everything a training run depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gancodec.config import CodecConfig
+from gancodec.errors import InputError, UsageError
+from gancodec.models.compress import GanCodec
+from gancodec.train.stages import DetailStage, InterStage, IntraStage, Stage
+
+STAGES: dict[str, Any] = {"intra": IntraStage, "inter": InterStage, "detail": DetailStage}
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecipe:
+    """Optimisation of one stage. ``options`` go to the stage itself (frames, window ...)."""
+
+    name: str
+    steps: int
+    batch: int
+    learning_rate: float
+    patch: int = 128
+    clip: float = 1.0
+    seed: int = 0
+    save_seconds: float = 180.0
+    device: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, codec: GanCodec, recipe: Recipe) -> Stage:
+        """The stage, with its data opened."""
+        stage: Stage = STAGES[self.name](
+            codec,
+            recipe.data,
+            recipe.cache,
+            batch=self.batch,
+            patch=self.patch,
+            **self.options,
+        )
+        return stage
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Data, architecture and stages of a run."""
+
+    folder: Path
+    data: list[Path]
+    stages: list[StageRecipe]
+    cache: Path
+    config: CodecConfig = field(default_factory=CodecConfig)
+    seed: int = 0
+    threads: int = 1
+    device: str = "cpu"
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Parse a recipe; relative folders are relative to where the command runs.
+
+        Raises:
+            InputError: when the file cannot be read.
+            UsageError: naming what is wrong in it.
+        """
+        try:
+            raw = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise InputError(f"cannot read the recipe {path}: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"{path} is not valid TOML: {error}") from error
+        try:
+            return cls._from_dict(raw)
+        except (TypeError, KeyError, ValueError) as error:
+            raise UsageError(f"{path}: {error}") from error
+
+    @classmethod
+    def _from_dict(cls, raw: dict[str, Any]) -> Recipe:
+        run = raw["run"]
+        device = run.get("device", "cpu")
+        names = {f.name for f in dataclasses.fields(StageRecipe)}
+        stages = []
+        for entry in raw["stage"]:
+            if entry.get("name") not in STAGES:
+                raise ValueError(f"a stage is one of {', '.join(STAGES)}, got {entry.get('name')!r}")
+            known = {k: v for k, v in entry.items() if k in names}
+            options = {
+                k: tuple(v) if isinstance(v, list) else v
+                for k, v in entry.items()
+                if k not in names
+            }
+            stages.append(StageRecipe(**known, seed=run.get("seed", 0), device=device, options=options))
+        config = CodecConfig()
+        if "model" in raw:
+            model = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["model"].items()}
+            config = dataclasses.replace(config, **model)
+        return cls(
+            folder=Path(run["folder"]),
+            data=[Path(p) for p in run["data"]],
+            cache=Path(run.get("cache", "runs/cache")),
+            stages=stages,
+            config=config,
+            seed=run.get("seed", 0),
+            threads=run.get("threads", 1),
+            device=device,
+        )

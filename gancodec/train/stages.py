@@ -1,0 +1,278 @@
+"""The stages of a recipe: what one step computes. Each gives a loss and the numbers to log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gancodec.config import CodecConfig
+from gancodec.models.compress import (
+    BLOCK_CHANNELS,
+    GanCodec,
+    Reconstruction,
+    chroma_scaling,
+    lagrange_weights,
+    motion_context,
+    step_sizes,
+)
+from gancodec.nn.motion import warp
+from gancodec.nn.planes import Planes, pack, round_to_8_bit, unpack
+from gancodec.nn.prior import PriorOutput
+from gancodec.train.data import (
+    Picture,
+    load_stills,
+    planes_from_flat,
+    prepare_sequences,
+    still_batch,
+)
+from gancodec.train.losses import psnr_y, weighted_mse
+
+INTRA_BOOST = 6  # an intra frame is coded this many levels better: every frame after leans on it
+BASIS_QUALITY = 24  # the level whose step the fresh priors expect
+
+
+def balance_of_levels(config: CodecConfig) -> Tensor:
+    """(levels,) weight of each quality's loss: without it the dear, fine levels drown the rest."""
+    return (step_sizes(config) / 32).sqrt()
+
+
+class Stage(Protocol):
+    """One stage: which parameters train, and a step on a random batch."""
+
+    def parameters(self) -> list[nn.Parameter]: ...
+
+    def start(self) -> None:
+        """Initialise what a fresh run of this stage needs."""
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]: ...
+
+
+def _random_quality(rng: np.random.Generator, count: int, levels: int) -> Tensor:
+    return torch.from_numpy(rng.integers(0, levels, count))
+
+
+def principal_basis(blocks: Tensor, latents: int) -> tuple[Tensor, Tensor]:
+    """Karhunen-Loeve basis of weighted blocks (N, 384): rows by falling energy, and deviations."""
+    covariance = blocks.T @ blocks / len(blocks)
+    energy, vectors = torch.linalg.eigh(covariance.double())
+    order = energy.argsort(descending=True)[:latents]
+    return vectors[:, order].T.float(), energy[order].clamp_min(0).sqrt().float()
+
+
+def _blocks_of(packed: Tensor) -> Tensor:
+    """(B, 96, h, w) -> (N, 384) weighted 16x16 blocks in the order of the linear shortcut."""
+    folded = nn.functional.pixel_unshuffle(packed, 2)
+    return folded.permute(0, 2, 3, 1).reshape(-1, BLOCK_CHANNELS) * chroma_scaling()
+
+
+class IntraStage:
+    """Pictures: rate plus weighted squared error, one random quality a sample."""
+
+    def __init__(
+        self, codec: GanCodec, folders: list[Path], cache: Path, *, batch: int, patch: int
+    ) -> None:
+        self.codec, self.batch, self.patch = codec, batch, patch
+        self.weights = lagrange_weights(codec.config)
+        self.balance = balance_of_levels(codec.config)
+        self.stills: list[Picture] = load_stills(folders, patch)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.codec.intra.parameters())
+
+    def start(self) -> None:
+        rng = np.random.default_rng(0)
+        packed = pack(planes_from_flat(still_batch(self.stills, rng, 2048, self.patch), self.patch))
+        latents = sum(self.codec.config.intra_groups)
+        basis, deviation = principal_basis(_blocks_of(packed), latents)
+        self.codec.intra.start_from_basis(basis, deviation, BASIS_QUALITY)
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
+        device = self.weights.device
+        x = planes_from_flat(still_batch(self.stills, rng, self.batch, self.patch), self.patch)
+        quality = _random_quality(rng, self.batch, self.codec.config.levels).to(device)
+        x = Planes(*(p.to(device) for p in x))
+        packed = pack(x)
+        intra = self.codec.intra
+        coded = intra.prior(intra.analyse(packed, quality), quality, None)
+        out = unpack(intra.synthesise(coded.y_hat, quality).packed)
+        bpp = coded.bits / self.patch**2
+        error = weighted_mse(out, x)
+        loss = (self.balance[quality] * (self.weights[quality] * error + bpp)).mean()
+        return loss, {
+            "bpp": float(bpp.detach().mean()),
+            "hyper_bpp": float(coded.hyper_bits.detach().mean()) / self.patch**2,
+            "psnr_y": float(psnr_y(out, x).detach().mean()),
+        }
+
+
+class _RollOut:
+    """A random run of sequence patches: what inter and detail stages share."""
+
+    def __init__(
+        self,
+        codec: GanCodec,
+        folders: list[Path],
+        cache: Path,
+        *,
+        batch: int,
+        patch: int,
+        frames: tuple[int, int] = (3, 8),
+        length: int = 12,
+        crops: int = 6,
+    ) -> None:
+        self.codec, self.batch, self.frames = codec, batch, frames
+        self.weights = lagrange_weights(codec.config)
+        self.balance = balance_of_levels(codec.config)
+        self.data = prepare_sequences(folders, cache, size=patch, length=length, crops=crops)
+
+    def draw(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Patches (B, n+1, flat), motion (B, n, 2, h, w) and a quality each; n grows with time."""
+        longest = self.frames[0] + round((self.frames[1] - self.frames[0]) * progress)
+        count = int(rng.integers(self.frames[0], longest + 1))
+        rows = rng.choice(len(self.data.patches), self.batch, replace=False)
+        start = int(rng.integers(self.data.patches.shape[1] - count))
+        flats = torch.from_numpy(self.data.patches[rows, start : start + count + 1])
+        motion = torch.from_numpy(self.data.motion[rows, start : start + count]).float()
+        quality = _random_quality(rng, self.batch, self.codec.config.levels)
+        device = self.weights.device
+        return flats.to(device), motion.to(device), quality.to(device)
+
+    def intra(self, flat: Tensor, quality: Tensor) -> tuple[Planes, Reconstruction]:
+        """Code the first frame, some levels better than the rest."""
+        intra = self.codec.intra
+        level = (quality + INTRA_BOOST).clamp(max=self.codec.config.levels - 1)
+        packed = pack(planes_from_flat(flat, self.data.size))
+        y_hat = intra.prior(intra.analyse(packed, level), level, None).y_hat
+        out = intra.synthesise(y_hat, level)
+        return round_to_8_bit(unpack(out.packed)), out
+
+    def inter(
+        self, x: Planes, reference: Planes, field: Tensor, previous: Tensor, quality: Tensor
+    ) -> tuple[Planes, Reconstruction, PriorOutput]:
+        """Code one frame from its reference."""
+        predicted = pack(warp(reference, field))
+        temporal = torch.cat([previous, motion_context(field).to(previous)], 1)
+        y = self.codec.inter.analyse(pack(x), predicted, quality)
+        coded = self.codec.inter.prior(y, quality, temporal)
+        out = self.codec.inter.synthesise(coded.y_hat, predicted, quality)
+        return round_to_8_bit(unpack(out.packed)), out, coded
+
+    def no_latents(self, like: Planes) -> Tensor:
+        """Latents before the first inter frame."""
+        h, w = like.y.shape[-2:]
+        channels = self.codec.inter.prior.latents
+        return like.y.new_zeros(like.y.shape[0], channels, h // 16, w // 16)
+
+    def shifted(self, quality: Tensor, rng: np.random.Generator) -> Tensor:
+        """Levels of one frame: the encoder lets them vary from frame to frame."""
+        shift = torch.from_numpy(rng.integers(-3, 4, self.batch)).to(quality)
+        return (quality + shift).clamp(0, self.codec.config.levels - 1)
+
+
+class InterStage(_RollOut):
+    """Roll-outs of inter frames from an intra frame; gradients flow through ``window`` frames."""
+
+    def __init__(
+        self,
+        codec: GanCodec,
+        folders: list[Path],
+        cache: Path,
+        *,
+        batch: int,
+        patch: int,
+        frames: tuple[int, int] = (3, 8),
+        window: int = 3,
+        length: int = 12,
+        crops: int = 6,
+    ) -> None:
+        super().__init__(
+            codec,
+            folders,
+            cache,
+            batch=batch,
+            patch=patch,
+            frames=frames,
+            length=length,
+            crops=crops,
+        )
+        self.window = window
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.codec.inter.parameters())
+
+    def start(self) -> None:
+        """The basis of what block motion leaves over."""
+        rng = np.random.default_rng(0)
+        pick = rng.choice(len(self.data.patches), min(512, len(self.data.patches)), replace=False)
+        flats = torch.from_numpy(self.data.patches[np.sort(pick)][:, :2])
+        motion = torch.from_numpy(self.data.motion[np.sort(pick)][:, 0]).float()
+        first = planes_from_flat(flats[:, 0], self.data.size)
+        second = planes_from_flat(flats[:, 1], self.data.size)
+        residual = pack(second) - pack(warp(first, motion))
+        latents = sum(self.codec.config.inter_groups)
+        basis, deviation = principal_basis(_blocks_of(residual), latents)
+        # the reference will be a decoded picture: its error adds to the residual
+        deviation = (deviation.square() + (20 / 255) ** 2).sqrt()
+        self.codec.inter.start_from_basis(basis, deviation, BASIS_QUALITY)
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
+        flats, motion, quality = self.draw(rng, progress)
+        count, size = motion.shape[1], self.data.size
+        with torch.no_grad():
+            reference, _ = self.intra(flats[:, 0], quality)
+        y_hat = self.no_latents(reference)
+        total = torch.zeros((), device=quality.device)
+        logs = {"bpp": 0.0, "hyper_bpp": 0.0, "psnr_y": 0.0, "psnr_y_last": 0.0}
+        for t in range(count):
+            if t and t % self.window == 0:
+                reference = Planes(*(p.detach() for p in reference))
+                y_hat = y_hat.detach()
+            x = planes_from_flat(flats[:, t + 1], size)
+            level = self.shifted(quality, rng)
+            reference, _, coded = self.inter(x, reference, motion[:, t], y_hat, level)
+            y_hat = coded.y_hat
+            bpp = coded.bits / size**2
+            cost = self.weights[level] * weighted_mse(reference, x) + bpp
+            total = total + (self.balance[level] * cost).mean()
+            shown = float(psnr_y(reference, x).detach().mean())
+            logs["bpp"] += float(bpp.detach().mean()) / count
+            logs["hyper_bpp"] += float(coded.hyper_bits.detach().mean()) / size**2 / count
+            logs["psnr_y"] += shown / count
+            logs["psnr_y_last"] = shown
+        return total / count, {**logs, "frames": float(count)}
+
+
+class DetailStage(_RollOut):
+    """The synthesis head on the frozen loop's pictures: a fidelity filter, squared error only."""
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.codec.detail.parameters())
+
+    def start(self) -> None:
+        """Fresh weights already give a zero residual."""
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
+        flats, motion, quality = self.draw(rng, progress)
+        size, count = self.data.size, motion.shape[1]
+        total = torch.zeros((), device=quality.device)
+        gain = 0.0
+        with torch.no_grad():
+            picture, out = self.intra(flats[:, 0], quality)
+        y_hat, level = self.no_latents(picture), quality
+        for t in range(count + 1):
+            x = planes_from_flat(flats[:, t], size)
+            if t:
+                with torch.no_grad():
+                    level = self.shifted(quality, rng)
+                    picture, out, coded = self.inter(x, picture, motion[:, t - 1], y_hat, level)
+                    y_hat = coded.y_hat
+            packed = pack(picture)
+            residual = self.codec.detail(packed, out.features, level, t == 0)
+            shown = unpack(packed + residual)
+            total = total + (self.balance[level] * self.weights[level] * weighted_mse(shown, x)).mean()
+            gain += float((psnr_y(shown, x) - psnr_y(picture, x)).detach().mean()) / (count + 1)
+        return total / (count + 1), {"psnr_y_gain": gain, "frames": float(count)}
