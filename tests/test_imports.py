@@ -38,7 +38,6 @@ assert not code, code
         "gancodec.types",
         "gancodec.config",
         "gancodec.errors",
-        "gancodec.registry",
         "gancodec.cli",
         "gancodec.eval",
         *(f"gancodec.bitstream.{p.stem}" for p in sorted((ROOT / "bitstream").glob("[a-z]*.py"))),
