@@ -7,6 +7,7 @@ but not the gancodec that is.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -127,9 +128,16 @@ def test_wheel_holds_the_data(wheel: Path) -> None:
     assert {"gancodec/py.typed", "gancodec/bitstream/FORMAT.md"} <= names
     weights = {name for name in names if name.endswith(".safetensors")}
     assert weights
-    for name in weights:
-        card = name.removesuffix(".safetensors")
-        assert {f"{card}.{kind}" for kind in ("toml", "json", "md")} & names, f"{name} has no card"
+    with zipfile.ZipFile(wheel) as archive:
+        models = json.loads(archive.read("gancodec/weights/manifest.json"))
+    listed = {
+        f"gancodec/weights/{part['file']}"
+        for model in models.values()
+        for part in model.values()
+        if isinstance(part, dict) and "file" in part
+    }
+    assert weights == listed
+    assert all(model["card"] for model in models.values()), "weights without a card"
     assert any(name.startswith("gancodec/train/recipes/") for name in names)
 
 
