@@ -213,6 +213,13 @@ def _blocks(info: VideoInfo) -> tuple[int, int]:
 # ── 4. The encoder ───────────────────────────────────────────────────────────────────────────
 
 
+def opens_gop(options: EncodeOptions, position: int, previous: Plane | None, luma: Plane) -> bool:
+    """Whether the frame that would be number ``position`` of a GOP opens the next one instead."""
+    if position == 0 or position >= options.gop:
+        return True
+    return options.scene_cuts and previous is not None and is_scene_cut(previous, luma)
+
+
 class Encoder:
     """Frames in, packets out; one packet a frame, in order, no delay.
 
@@ -268,7 +275,7 @@ class Encoder:
     @torch.inference_mode()
     def _encode_frame(self, batch: FrameBatch, frame: int) -> Packet:
         luma = batch.y[frame]
-        if self._opens_gop(luma):
+        if opens_gop(self.options, self._position, self._previous_luma, luma):
             self._position, self._residue = 0, 0.0
             self._hasher = SymbolHasher()
         self._previous_luma = luma
@@ -297,13 +304,6 @@ class Encoder:
     def _note(self, values: Ints, index: Indices) -> None:
         """Every symbol passes here; `index` is for those who count them."""
         self._hasher.update(values)
-
-    def _opens_gop(self, luma: Plane) -> bool:
-        if self._position == 0 or self._position >= self.options.gop:
-            return True
-        if not self.options.scene_cuts or self._previous_luma is None:
-            return False
-        return is_scene_cut(self._previous_luma, luma)
 
     def _level(self) -> int:
         """Quality of this frame: a fraction becomes now the lower, now the upper level."""
