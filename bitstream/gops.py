@@ -88,7 +88,7 @@ def pack_gop(gop: Gop, header: Header) -> bytes:
             f"got {len(gop.frames)}"
         )
     deltas = [b - a for a, b in pairwise(gop.pts)]
-    if header.deltas_omitted and any(d != header.frame_ticks for d in deltas):
+    if header.deltas_omitted and set(deltas) - {header.frame_ticks}:
         raise ValueError(f"the header promises {header.frame_ticks} ticks a frame, got {deltas}")
     parts = [pack_varint(len(gop.frames)), _PTS.pack(gop.pts[0])]
     for i, (pts, frame) in enumerate(zip(gop.pts, gop.frames, strict=True)):
@@ -125,14 +125,13 @@ def unpack_gop(payload: bytes, header: Header, offset: int) -> Gop:
         raise CorruptError(f"the GOP at byte {offset} has an impossible {n_frames} frames")
     (time,) = _PTS.unpack_from(payload, at)
     at += _PTS.size
+    ticks = header.frame_ticks or 1 if header.deltas_omitted else 0
     pts: list[int] = []
     table: list[tuple[int, int, int]] = []
     for i in range(n_frames):
         size, at = unpack_varint(payload, at)
-        if i and header.deltas_omitted:
-            time += header.frame_ticks or 1
-        elif i:
-            delta, at = unpack_varint(payload, at)
+        if i:
+            delta, at = (ticks, at) if ticks else unpack_varint(payload, at)
             time += delta
         if at + _FRAME_TAIL.size > len(payload):
             raise CorruptError(f"the frame table of the GOP at byte {offset} ends early")
