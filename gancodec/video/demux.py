@@ -162,7 +162,8 @@ class Demuxer:
             self._packets = iter(self.container.demux(*self._wanted()))
         try:
             for packet in self._packets:
-                if packet.stream_index == index:
+                # a flushing packet's own stream_index is always 0, so its stream is asked
+                if packet.stream.index == index:
                     return packet
                 self._hold(packet)
         except (av.FFmpegError, OSError) as error:
@@ -176,7 +177,7 @@ class Demuxer:
         return [s for s in self.container.streams if s.index in self._waiting]
 
     def _hold(self, packet: Packet[Any]) -> None:
-        self._waiting[packet.stream_index].append(packet)
+        self._waiting[packet.stream.index].append(packet)
         self._waiting_bytes += packet.size
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise InputError(

@@ -18,7 +18,6 @@ from gancodec.errors import CorruptError
 EBML, SEGMENT, TRACKS, TRACK_ENTRY, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0xAE, 0x1F43B675
 CODEC_ID, CODEC_DELAY, CRC32, TIMESTAMP = 0x86, 0x56AA, 0xBF, 0xE7
 SIMPLE_BLOCK, BLOCK_GROUP, BLOCK = 0xA3, 0xA0, 0xA1
-VIDEO, VOID, DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT = 0xE0, 0xEC, 0x54B0, 0x54BA, 0x54B2
 
 # A demuxer wants to see a cluster before it calls a header complete: this one holds no packet.
 EMPTY_CLUSTER = bytes.fromhex("1f43b67583e78100")
@@ -81,7 +80,7 @@ def children(data: bytes, start: int, end: int) -> Iterator[Element]:
         at = element.end
 
 
-def _unsigned(data: bytes, element: Element) -> int:
+def unsigned(data: bytes, element: Element) -> int:
     return int.from_bytes(data[element.payload : element.end], "big")
 
 
@@ -157,7 +156,7 @@ def cluster_time_ms(cluster: bytes) -> int:
     base: int | None = None
     for element in children(cluster, outer.payload, outer.end):
         if element.id == TIMESTAMP:
-            base = _unsigned(cluster, element)
+            base = unsigned(cluster, element)
         elif element.id in (SIMPLE_BLOCK, BLOCK_GROUP) and base is not None:
             block = element
             if element.id == BLOCK_GROUP and element.end is not None:
@@ -171,7 +170,7 @@ def cluster_time_ms(cluster: bytes) -> int:
     return base
 
 
-def _find_tracks(header: bytes) -> Element:
+def find_tracks(header: bytes) -> Element:
     """The Tracks element of a stream's first bytes."""
     at, end = 0, len(header)
     while at < end:
@@ -191,7 +190,7 @@ def _find_tracks(header: bytes) -> Element:
 
 def _find_track(header: bytes) -> tuple[Element, Element]:
     """The Tracks element of a header and the only TrackEntry in it."""
-    tracks = _find_tracks(header)
+    tracks = find_tracks(header)
     inside = children(header, tracks.payload, tracks.end or 0)
     entries = [element for element in inside if element.id == TRACK_ENTRY]
     if len(entries) != 1:
@@ -204,27 +203,22 @@ def codec_delay_ns(header: bytes) -> int:
     _, entry = _find_track(header)
     for element in children(header, entry.payload, entry.end or 0):
         if element.id == CODEC_DELAY:
-            return _unsigned(header, element)
+            return unsigned(header, element)
     return 0
 
 
-def _encode(identifier: int, payload: bytes) -> bytes:
+def encode(identifier: int, payload: bytes) -> bytes:
     head = identifier.to_bytes((identifier.bit_length() + 7) // 8, "big")
     length = next(n for n in range(1, 9) if len(payload) < (1 << 7 * n) - 1)
     return head + (len(payload) | 1 << 7 * length).to_bytes(length, "big") + payload
 
 
-def _encode_tracks(header: bytes, tracks: Element, entry: Element, payload: bytes) -> bytes:
-    """The Tracks element anew, with another payload for one entry."""
-    head = header[entry.start : entry.payload]
-    if entry.end is None or len(payload) != entry.end - entry.payload:
-        head = _encode(TRACK_ENTRY, payload)[: -len(payload)]
-    body = b"".join(
-        head + payload if e.start == entry.start else header[e.start : e.end]
-        for e in children(header, tracks.payload, tracks.end or 0)
-        if e.id != CRC32
-    )
-    return _encode(TRACKS, _encode(CRC32, zlib.crc32(body).to_bytes(4, "little")) + body)
+def encode_master(identifier: int, parts: list[bytes], with_crc: bool) -> bytes:
+    """A master element of these children, with their CRC-32 first as FFmpeg writes it."""
+    body = b"".join(parts)
+    if with_crc:
+        body = encode(CRC32, zlib.crc32(body).to_bytes(4, "little")) + body
+    return encode(identifier, body)
 
 
 def with_codec_delay(header: bytes, delay_ns: int) -> bytes:
@@ -240,47 +234,10 @@ def with_codec_delay(header: bytes, delay_ns: int) -> bytes:
         if element.id != CODEC_DELAY:
             payload += header[element.start : element.end]
         if element.id == CODEC_ID:
-            payload += _encode(CODEC_DELAY, delay_ns.to_bytes(8, "big"))
-    return (
-        header[: tracks.start]
-        + _encode_tracks(header, tracks, entry, payload)
-        + (header[tracks.end :])
-    )
-
-
-def with_display_size(header: bytes, width: int, height: int) -> bytes | None:
-    """The first bytes of a file with its picture track shown at this size; None if it cannot be.
-
-    FFmpeg's muxer writes these elements from a field PyAV does not reach, but leaves a void in
-    the track's entry that is large enough for them, so that nothing behind it moves.
-    """
-    tracks = _find_tracks(header)
-    size = _encode(DISPLAY_WIDTH, width.to_bytes(4, "big"))
-    size += _encode(DISPLAY_HEIGHT, height.to_bytes(4, "big"))
-    for entry in children(header, tracks.payload, tracks.end or 0):
-        if entry.id != TRACK_ENTRY or entry.end is None:
-            continue
-        payload, is_video = b"", False
-        for element in children(header, entry.payload, entry.end):
-            if element.id == VIDEO:
-                is_video = True
-                kept = [
-                    header[e.start : e.end]
-                    for e in children(header, element.payload, element.end or 0)
-                    if e.id not in (DISPLAY_WIDTH, DISPLAY_HEIGHT, DISPLAY_UNIT)
-                ]
-                payload += _encode(VIDEO, b"".join(kept) + size)
-            elif element.id != VOID:
-                payload += header[element.start : element.end]
-        spare = entry.end - entry.payload - len(payload)
-        if not is_video:
-            continue
-        if spare != 0 and not 2 <= spare < 128:
-            return None
-        if spare:
-            payload += _encode(VOID, bytes(spare - 2))
-        changed = _encode_tracks(header, tracks, entry, payload)
-        if tracks.end is None or len(changed) != tracks.end - tracks.start:
-            return None
-        return header[: tracks.start] + changed + header[tracks.end :]
-    return None
+            payload += encode(CODEC_DELAY, delay_ns.to_bytes(8, "big"))
+    parts = [
+        encode(TRACK_ENTRY, payload) if e.id == TRACK_ENTRY else header[e.start : e.end]
+        for e in children(header, tracks.payload, tracks.end or 0)
+        if e.id != CRC32
+    ]
+    return header[: tracks.start] + encode_master(TRACKS, parts, True) + header[tracks.end :]

@@ -19,10 +19,10 @@ from av.video.stream import VideoStream
 from gancodec.errors import UsageError
 from gancodec.types import FrameBatch, VideoInfo
 
-from .matroska import with_display_size
 from .notices import Notices
 from .partial import PartialFile
 from .probe import CHROMA_LOCATIONS, FULL_RANGE
+from .shape import with_display_size
 from .sound import SoundTrack
 from .soundout import SoundOutput
 from .targets import PipeTarget, VideoWriter
@@ -41,8 +41,8 @@ class Container:
     muxer: str
     codec: str
     lossless_codec: str
-    odd_codec: str  # for sizes that 4:2:0 H.264 cannot say
-    odd_lossless_codec: str
+    odd_codec: str | None  # for sizes that 4:2:0 H.264 cannot say
+    odd_lossless_codec: str | None
     sound_fallback: TargetCodec
     exact_times: bool
 
@@ -50,7 +50,7 @@ class Container:
 CONTAINERS = {
     "mkv": Container("matroska", "libx264", "ffv1", "libvpx-vp9", "ffv1", "opus", False),
     "mp4": Container("mp4", "libx264", "libx264", "libvpx-vp9", "libvpx-vp9", "opus", True),
-    "mov": Container("mov", "libx264", "libx264", "ffv1", "ffv1", "aac", True),
+    "mov": Container("mov", "libx264", "libx264", None, None, "aac", True),
     "webm": Container(
         "webm", "libvpx-vp9", "libvpx-vp9", "libvpx-vp9", "libvpx-vp9", "opus", False
     ),
@@ -130,15 +130,25 @@ class MuxWriter(VideoWriter):
         with self._errors():
             return av.open(file, "w", format=self._container.muxer, container_options=options)
 
+    def _choose_codec(self, lossless: bool) -> str:
+        info, container = self.info, self._container
+        codec = container.lossless_codec if lossless else container.codec
+        if codec != "libx264" or (info.width % 2 == 0 and info.height % 2 == 0):
+            return codec
+        odd_codec = container.odd_lossless_codec if lossless else container.odd_codec
+        if odd_codec is None:
+            raise UsageError(
+                f"{self._kind} cannot hold {info.width}x{info.height}, only even sizes: "
+                "write to mkv or mp4"
+            )
+        self._notices.add(
+            f"H.264 has no odd sizes: {info.width}x{info.height} was written with {odd_codec}"
+        )
+        return odd_codec
+
     def _add_video(self, lossless: bool) -> VideoStream:
         info, container = self.info, self._container
-        odd = info.width % 2 or info.height % 2
-        codec = container.lossless_codec if lossless else container.codec
-        if odd and codec == "libx264":
-            codec = container.odd_lossless_codec if lossless else container.odd_codec
-            self._notices.add(
-                f"H.264 has no odd sizes: {info.width}x{info.height} was written with {codec}"
-            )
+        codec = self._choose_codec(lossless)
         options = dict(_ENCODER_OPTIONS[codec, lossless])
         if location := info.color.chroma_location:
             options["chroma_sample_location"] = CHROMA_LOCATIONS[location]

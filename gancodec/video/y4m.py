@@ -44,7 +44,8 @@ class Y4mWriter(VideoWriter):
             self._notices.add(
                 f"y4m cannot say that the picture is shown turned by {info.rotation} degrees"
             )
-        self._put(y4m_header(info))
+        with self._errors():
+            self._put(y4m_header(info))
 
     def _write_frames(self, batch: FrameBatch) -> None:
         for pts in batch.pts.tolist():
