@@ -27,7 +27,7 @@ symbols it is given or gives back the symbols it reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -225,7 +225,7 @@ class Encoder:
 
     Args:
         info: size, times and colours of the clip.
-        options: quality, GOP and preset; see `EncodeOptions`.
+        options: quality, GOP and preset; see `EncodeOptions`. ``quality`` here goes before.
         device: where the float nets run; the entropy path stays on the CPU.
 
     Raises:
@@ -237,11 +237,14 @@ class Encoder:
         info: VideoInfo,
         options: EncodeOptions | None = None,
         *,
+        quality: float | None = None,
         model: Model | None = None,
         device: str = "cpu",
     ) -> None:
         self.info = info
         self.options = options or EncodeOptions()
+        if quality is not None:
+            self.options = replace(self.options, quality=quality)
         self.device = torch.device(device)
         self.model = model or load_model(self.options.model, device)
         self._steps = step_sizes(self.model.nets.config)

@@ -45,7 +45,18 @@ LAYERS: dict[str, set[str]] = {
         "types",
         "errors",
     },
-    "fileio": {"codec", "video", "bitstream", "registry", "config", "types", "errors"},
+    "ratecontrol": {"config", "errors"},  # arithmetic that the command line reads amounts with
+    "fileio": {
+        "ratecontrol",
+        "codec",
+        "video",
+        "bitstream",
+        "registry",
+        "config",
+        "types",
+        "errors",
+    },
+    "probe": {"bitstream", "errors"},
     "train": {
         "codec",  # the table in a weights card is measured with the real codec
         "models",

@@ -1,0 +1,337 @@
+"""From the bytes of a ``.gvc`` file to its frames and its sound.
+
+reader ─► GOPs ─► decoded, each on its own, on any number of cores ─► in order ─► what is wanted
+   └──► sound clusters, in their place between the GOPs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from gancodec.bitstream import (
+    AudioData,
+    AudioInit,
+    ByteReader,
+    Damage,
+    End,
+    Event,
+    Gop,
+    IndexEntry,
+    ModelRef,
+    Reader,
+)
+from gancodec.bitstream.chunks import Source
+from gancodec.bitstream.header import DEFAULT_LIMITS
+from gancodec.bitstream.seeking import read_index
+from gancodec.codec import Decoder
+from gancodec.errors import CorruptError
+from gancodec.fileio.concealment import Timeline
+from gancodec.fileio.ends import is_seekable
+from gancodec.fileio.headers import info_of
+from gancodec.fileio.input_clip import gop_bytes
+from gancodec.fileio.parallel import BUDGET_BYTES, Work, Workers, one_thread
+from gancodec.registry import find_model
+from gancodec.types import FrameBatch, FrameType, VideoInfo
+from gancodec.video.timeline import TYPING_TOLERANCE
+
+# ── One GOP, wherever it runs ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeTask:
+    """One GOP, and all that a worker must know to decode it.
+
+    Attributes:
+        first, stop: which frames of it are wanted; those before ``first`` are decoded as well.
+        name: what to call it in a sentence.
+        conceal: give what could be decoded instead of raising.
+    """
+
+    info: VideoInfo
+    references: tuple[ModelRef, ...]
+    realism: float
+    device: str
+    gop: Gop
+    first: int
+    stop: int
+    name: str
+    conceal: bool = False
+
+
+class DecodedGop(NamedTuple):
+    """The frames that were wanted and could be decoded, and what went wrong, if anything."""
+
+    frames: FrameBatch
+    failure: str = ""
+
+
+def decode_frames(task: DecodeTask) -> Iterator[FrameBatch]:
+    """The frames of a GOP from its first to the last one wanted, one by one.
+
+    Raises:
+        CorruptError: the bytes are no frames, or other symbols than were encoded.
+    """
+    gop = task.gop
+    decoder = Decoder(
+        task.info,
+        find_model(task.references, task.device),
+        realism=task.realism,
+        device=task.device,
+    )
+    for n in range(task.stop):
+        frame = gop.frames[n]
+        if n == 0 and frame.kind != FrameType.INTRA:
+            raise CorruptError(f"{task.name} does not begin with an intra frame; it is damaged")
+        if frame.kind not in (FrameType.INTRA, FrameType.INTER):
+            raise CorruptError(f"{task.name} has a frame of kind {frame.kind}; it is damaged")
+        try:
+            yield decoder.decode(FrameType(frame.kind), gop.pts[n], frame.data)
+        except CorruptError as error:
+            raise CorruptError(f"frame {n} of {task.name} is damaged: {error}") from error
+    if task.stop == len(gop.frames) and decoder.symbol_hash != gop.symbol_hash:
+        raise WrongSymbols(
+            f"{task.name} decodes to other symbols than were encoded; "
+            "run `gancodec selftest`, and fetch the file again"
+        )
+
+
+class WrongSymbols(CorruptError):
+    """All bytes are sound, yet what they say is not what the encoder said."""
+
+
+def decode_gop(task: DecodeTask) -> DecodedGop:
+    """The wanted frames of a GOP.
+
+    Raises:
+        CorruptError: as `decode_frames`, unless ``task.conceal``.
+    """
+    frames: list[FrameBatch] = []
+    failure = ""
+    try:
+        for n, frame in enumerate(decode_frames(task)):
+            if n >= task.first:
+                frames.append(frame)
+    except CorruptError as error:
+        if not task.conceal:
+            raise
+        failure = str(error)
+        if isinstance(error, WrongSymbols):
+            frames = []  # any of them may be wrong
+    return DecodedGop(FrameBatch.concatenate(frames) if frames else no_frames(task.info), failure)
+
+
+def no_frames(info: VideoInfo) -> FrameBatch:
+    """A batch of none."""
+    chroma = (0, info.chroma_height, info.chroma_width)
+    return FrameBatch(
+        np.zeros((0, info.height, info.width), np.uint8),
+        np.zeros(chroma, np.uint8),
+        np.zeros(chroma, np.uint8),
+        np.zeros(0, np.int64),
+    )
+
+
+# ── Which frames ─────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeJob:
+    """What is wanted of a file.
+
+    Attributes:
+        start, end: only frames with start <= time < end, in seconds; None for no cut.
+    """
+
+    realism: float = 1.0
+    start: Fraction | None = None
+    end: Fraction | None = None
+    device: str = "cpu"
+    conceal: bool = False
+    lossless: bool = False
+
+
+class _Cut:
+    """The wanted part of a clip in ticks; typed times are rounded, ticks are not."""
+
+    def __init__(self, job: DecodeJob, time_base: Fraction) -> None:
+        tolerance = min(time_base / 2, TYPING_TOLERANCE)
+        self.begin = None if job.start is None else (job.start - tolerance) / time_base
+        self.end = None if job.end is None else (job.end - tolerance) / time_base
+
+    def span(self, pts: tuple[int, ...]) -> tuple[int, int]:
+        """Numbers of the first wanted frame and of the one behind the last."""
+        first = 0 if self.begin is None else sum(p < self.begin for p in pts)
+        stop = len(pts) if self.end is None else sum(p < self.end for p in pts)
+        return first, stop
+
+    def take(self, batch: FrameBatch) -> FrameBatch:
+        """The wanted frames of a batch."""
+        first, stop = self.span(tuple(batch.pts.tolist()))
+        return batch[first:stop]
+
+    def is_over(self, pts: int) -> bool:
+        """Whether nothing from this time on is wanted."""
+        return self.end is not None and pts >= self.end
+
+
+@dataclass(slots=True)
+class _Piece:
+    """An event on its way through the workers; ``is_over`` behind the wanted part."""
+
+    event: Event
+    number: int = 0  # of the GOP
+    is_over: bool = False
+
+
+class Playback:
+    """The events of a file with its GOPs decoded.
+
+    Attributes:
+        damage: what was stepped over, one sentence each.
+    """
+
+    def __init__(self, stream: ByteReader, job: DecodeJob, workers: Workers) -> None:
+        self.job = job
+        self._stream = stream
+        self.reader = Reader(stream, conceal=job.conceal)
+        self.info = info_of(self.reader.header)
+        self.damage: list[str] = []
+        self._workers = workers
+        self._cut = _Cut(job, self.info.time_base)
+        self._seekable = is_seekable(stream)
+        self._references = self.reader.models
+        find_model(self._references, job.device)  # before anything is written
+        self.timeline = Timeline(self.info, self.reader.header.start_pts, self._index())
+        self._promised = self.reader.header.n_frames
+
+    @property
+    def total_frames(self) -> int | None:
+        """How many frames will come, None if unknown."""
+        if self.job.start is None and self.job.end is None:
+            return self._promised
+        return None
+
+    def _index(self) -> Sequence[IndexEntry]:
+        """For concealment: where the GOPs were before the damage, if the file still says so."""
+        if not (self.job.conceal and self._seekable):
+            return ()
+        position = self._stream.tell()  # type: ignore[attr-defined]
+        found = read_index(Source(self._stream), DEFAULT_LIMITS)
+        self._stream.seek(position)  # type: ignore[attr-defined]
+        return found or ()
+
+    def output(self) -> Iterator[AudioInit | AudioData | FrameBatch]:
+        """Sound as it is stored, and the wanted frames, in order; holes filled if concealing."""
+        fills: Iterator[FrameBatch] | None = None
+        for piece, decoded in self._decoded():
+            event = piece.event
+            if isinstance(event, AudioInit | AudioData):
+                yield event
+            elif isinstance(event, Damage):
+                self.damage.append(event.reason)
+                self.timeline.damage()
+            elif isinstance(event, End):
+                self._promised = event.frames
+            elif isinstance(event, Gop) and piece.is_over:
+                fills = self.timeline.stop(event.pts[0])
+            elif isinstance(event, Gop):
+                yield from self._frames(event, decoded)
+        for fill in self.timeline.end(self._promised) if fills is None else fills:
+            if len(wanted := self._cut.take(fill)):
+                yield wanted
+
+    def _frames(self, gop: Gop, decoded: Iterable[DecodedGop] | None) -> Iterator[FrameBatch]:
+        if decoded is None:
+            self.timeline.passed(gop.pts[-1], len(gop.frames))
+            return
+        skipped = self._cut.span(gop.pts)[0]
+        if skipped:
+            self.timeline.passed(gop.pts[skipped - 1], skipped)
+        for part in decoded:
+            for batch in self.timeline.good(part.frames):
+                if len(wanted := self._cut.take(batch)):
+                    yield wanted
+            if part.failure:
+                self.damage.append(part.failure)
+            if part.failure or gop.bad_frames:
+                self.timeline.damage()
+
+    # ── Events and tasks ──
+
+    def _decoded(self) -> Iterator[tuple[_Piece, Iterable[DecodedGop] | None]]:
+        """Events, with the parts that each GOP that is wanted was decoded into."""
+        heaviest = gop_bytes(self.info, self.reader.header.max_gop_frames)
+        if heaviest > BUDGET_BYTES:
+            for task, piece in self._work():
+                yield piece, None if task is None else self._decode_here(task)
+            return
+        for result, piece in self._workers.run(decode_gop, self._work(), heaviest):
+            yield piece, None if result is None else [result]
+
+    def _decode_here(self, task: DecodeTask) -> Iterator[DecodedGop]:
+        """Frame by frame: a GOP of which all planes together would not fit."""
+        frames = decode_frames(task)
+        n = 0
+        while True:
+            try:
+                with one_thread():
+                    frame = next(frames, None)
+            except CorruptError as error:
+                if not task.conceal:
+                    raise
+                yield DecodedGop(no_frames(task.info), str(error))
+                return
+            if frame is None:
+                return
+            if n >= task.first:
+                yield DecodedGop(frame)
+            n += 1
+
+    def _work(self) -> Iterator[Work[DecodeTask, _Piece]]:
+        for number, event in self._numbered():
+            piece = _Piece(event, number)
+            if not isinstance(event, Gop):
+                yield Work(None, piece)
+                continue
+            if self._cut.is_over(event.pts[0]):
+                yield Work(None, _Piece(event, number, is_over=True))
+                return
+            yield Work(self._task(event, number), piece)
+
+    def _task(self, gop: Gop, number: int) -> DecodeTask | None:
+        first, stop = self._cut.span(gop.pts)
+        good = gop.bad_frames[0] if gop.bad_frames else len(gop.frames)
+        if first >= len(gop.frames):
+            return None
+        seconds = float(gop.pts[0] * self.info.time_base)
+        return DecodeTask(
+            info=self.info,
+            references=self._references,
+            realism=self.job.realism,
+            device=self.job.device,
+            gop=gop,
+            first=first,
+            stop=min(stop, good),
+            name=f"GOP {number} at byte {gop.offset} ({seconds:.3f} s)",
+            conceal=self.job.conceal,
+        )
+
+    def _numbered(self) -> Iterator[tuple[int, Event]]:
+        """Events with the number of the GOP; with the index only GOPs, from the wanted one on."""
+        jump = self._seekable and not self.job.conceal and not self.reader.header.has_audio
+        if jump and self._cut.begin is not None:
+            entries = self.reader.index()
+            at = self.reader.seek_time(int(self._cut.begin)) if entries else None
+            for number, entry in enumerate(entries):
+                if at is not None and entry.offset >= at.offset:
+                    yield number, self.reader.read_gop_at(entry)
+            return
+        number = 0
+        for event in self.reader.events():
+            yield number, event
+            number += isinstance(event, Gop)

@@ -1,0 +1,128 @@
+"""Where bytes come from and go to: files, standard input and output, and a caller's streams."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import torch
+
+from gancodec.bitstream import ByteReader, ByteWriter
+from gancodec.errors import InputError, UsageError
+from gancodec.fileio.input_clip import Source
+from gancodec.video.stills import FOLDER_PATTERN, is_pattern
+from gancodec.video.targets import PipeTarget
+
+Target = str | os.PathLike[str] | BinaryIO
+
+
+def check_paths(source: Source, target: Target, overwrite: bool) -> None:
+    """Refuse a target that is the source, exists already, or lies nowhere."""
+    if not isinstance(target, str | os.PathLike) or target == "-":
+        return
+    path = Path(target)
+    if isinstance(source, str | os.PathLike) and source != "-" and _is_same(source, path):
+        raise UsageError(f"{path} is the input as well: name another output")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist: make it first")
+    first = _first_file(path)
+    if first.is_file() and not overwrite:
+        raise UsageError(f"{first} exists already: replace it with -y (overwrite=True)")
+
+
+def _first_file(path: Path) -> Path:
+    """The file that a target writes first."""
+    if path.is_dir():
+        return path / (FOLDER_PATTERN % 1)
+    if is_pattern(path.name):
+        with suppress(TypeError, ValueError):  # other % signs in the name
+            return path.with_name(path.name % 1)
+    return path
+
+
+def _is_same(source: str | os.PathLike[str], target: Path) -> bool:
+    try:
+        return os.path.samefile(source, target) and stat.S_ISREG(target.stat().st_mode)
+    except OSError:
+        return False
+
+
+def sink_of(target: Target) -> Path | ByteWriter:
+    if isinstance(target, str) and target == "-":
+        return sys.stdout.buffer
+    if isinstance(target, str | os.PathLike):
+        return Path(target)
+    return target
+
+
+@contextmanager
+def silenced(sink: Path | ByteWriter) -> Iterator[None]:
+    """Flush a stream at the end; when its reader has gone, say only that."""
+    try:
+        yield
+        flush = getattr(sink, "flush", None)
+        if flush is not None:
+            flush()
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
+            PipeTarget(cast(BinaryIO, sink)).silence()
+            raise InputError("the reader of the pipe has closed it") from error
+        if isinstance(error, OSError):
+            raise InputError(f"cannot write the output: {error.strerror or error}") from error
+        raise
+
+
+@contextmanager
+def readable(source: Source) -> Iterator[BinaryIO]:
+    """A binary stream of a source; what was opened here is closed.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    if not isinstance(source, str | os.PathLike):
+        yield source
+    elif source == "-":
+        yield sys.stdin.buffer
+    else:
+        with open_file(source) as stream:
+            yield stream
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    try:
+        return open(path, "rb")
+    except FileNotFoundError as error:
+        raise InputError(f"{os.fspath(path)} does not exist: check the path") from error
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from error
+
+
+def is_seekable(stream: ByteReader) -> bool:
+    """Whether one can move about in it."""
+    test = getattr(stream, "seekable", None)
+    return test is not None and bool(test())
+
+
+def check_device(device: str) -> str:
+    """A device that is here.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"device {device!r} is not to be had here ({str(error).splitlines()[0]}): use cpu"
+        ) from error
+    return device

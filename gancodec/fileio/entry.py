@@ -1,0 +1,204 @@
+"""The calls of a user: what they ask for is checked here, before anything is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gancodec.config import EncodeOptions, Preset
+from gancodec.errors import UsageError
+from gancodec.fileio.decoding import DecodeJob, Playback
+from gancodec.fileio.encoding import EncodeJob, OpenClip
+from gancodec.fileio.ends import Target, check_device, check_paths, readable, silenced, sink_of
+from gancodec.fileio.input_clip import InputClip, Source
+from gancodec.fileio.parallel import Workers
+from gancodec.fileio.passes import encode_to_goal
+from gancodec.fileio.results import DecodeStats, EncodeStats, Report
+from gancodec.fileio.video_output import decode_to
+from gancodec.fileio.writing import write_file, write_stream
+from gancodec.ratecontrol import RateGoal, parse_amount
+from gancodec.video.audio import AudioMode
+from gancodec.video.times import Time, parse_rate, parse_time
+
+_DEFAULTS = EncodeOptions()
+# Loaded long before this module; the name of the version stands there for the packaging.
+_VERSION: str = sys.modules["gancodec"].__version__
+
+
+def encode(
+    source: Source,
+    target: Target,
+    *,
+    quality: float | None = None,
+    bitrate: str | float | Fraction | None = None,
+    size: str | float | Fraction | None = None,
+    gop: int = _DEFAULTS.gop,
+    preset: Preset = _DEFAULTS.preset,
+    scene_cuts: bool = _DEFAULTS.scene_cuts,
+    model: str = _DEFAULTS.model,
+    start: Time | None = None,
+    duration: Time | None = None,
+    scale: tuple[int, int] | None = None,
+    fps: Time | None = None,
+    audio: AudioMode = "copy",
+    metadata: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    executor: Executor | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> EncodeStats:
+    """Encode a video to a ``.gvc`` file, which appears under its name when it is complete.
+
+    Args:
+        source: a video file, folder of pictures, pattern, picture, ``-`` or binary stream.
+        target: a file name, ``-`` for standard output, or a binary stream.
+        quality: 0 to 63, 63 best; 32 unless a rate is asked for. Fractions mix two levels.
+        bitrate: bits a second of pictures and container (``150_000`` or ``"150k"``).
+        size: bytes of the whole file, sound included (``5_000_000`` or ``"5M"``).
+        gop: longest distance between intra frames, 1 to 1024.
+        preset: "fast", "medium" or "slow".
+        scene_cuts: open a GOP where the picture changes altogether.
+        model: name of the weights, or a folder that holds some.
+        start: where to begin, in seconds or ``"h:mm:ss"``; ``duration``: how much to take.
+        scale: width and height as shown; -1 keeps the shape, -2 does so in even numbers.
+        fps: resample to this constant rate.
+        audio: "copy", "opus" or "none".
+        metadata: JSON to store, such as ``{"title": ...}``.
+        jobs: processes to work in; one a core, at most eight, unless given. The bytes do not
+            depend on it.
+        executor: where to work instead, any `concurrent.futures.Executor`.
+        device: where the float nets run.
+        resume: take up an interrupted encode of the same input with the same settings.
+        overwrite: replace an existing target.
+        progress: called with a `Progress` after every GOP.
+
+    Raises:
+        UsageError: options that make no sense, or an existing target.
+        InputError: the source cannot be read, or the target not be written.
+        ModelError: the weights cannot be used here.
+        CorruptError: what is there to resume is of another input or other settings.
+    """
+    check_paths(source, target, overwrite)
+    if audio not in ("copy", "opus", "none"):
+        raise UsageError(f"audio is copy, opus or none, got {audio!r}")
+    goal = _goal(quality, bitrate, size)
+    options = EncodeOptions(
+        quality=float(_DEFAULTS.quality if quality is None else quality),
+        gop=gop,
+        preset=preset,
+        scene_cuts=scene_cuts,
+        model=model,
+    )
+    clip = InputClip(
+        source,
+        start=None if start is None else parse_time(start),
+        duration=None if duration is None else parse_time(duration),
+        scale=scale,
+        fps=None if fps is None else parse_rate(fps),
+        audio=audio,
+    )
+    job = EncodeJob(clip, options, _metadata(metadata), check_device(device), _VERSION)
+    sink = sink_of(target)
+    if resume and not isinstance(sink, Path):
+        raise UsageError("only an encode to a file can be resumed: name one")
+    with Workers(jobs, executor, device=device) as workers, silenced(sink):
+        if goal is not None:
+            job = replace(job, goal=str(goal))
+            return encode_to_goal(job, goal, sink, workers, resuming=resume, report=progress)
+        code = partial(OpenClip.coded, workers=workers)
+        if isinstance(sink, Path):
+            return write_file(job, sink, code, resuming=resume, report=progress)
+        return write_stream(job, sink, code, report=progress)
+
+
+def decode(
+    source: Source,
+    target: Target,
+    *,
+    realism: float = 1.0,
+    start: Time | None = None,
+    duration: Time | None = None,
+    jobs: int | None = None,
+    executor: Executor | None = None,
+    device: str = "cpu",
+    conceal: bool = False,
+    lossless: bool = False,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> DecodeStats:
+    """Decode a ``.gvc`` file to a video, which appears under its name when it is complete.
+
+    Args:
+        source: a ``.gvc`` file, ``-`` or a binary stream.
+        target: ``.y4m``, ``.mkv``, ``.mp4``, ``.mov``, ``.webm``, ``.png`` pattern or folder; ``-``
+            or a binary stream get YUV4MPEG2.
+        realism: 0 shows the faithful picture, 1 all of the synthesis head.
+        start: where to begin, in seconds or ``"h:mm:ss"``; ``duration``: how much to take.
+        jobs, executor, device: as for `encode`.
+        conceal: step over damage: lost frames are filled with the picture before them, so that
+            the clip keeps its length; ``lost`` and ``damage`` of the result say where.
+        lossless: exact frames also in ``.mkv`` and the like.
+        overwrite: replace an existing target.
+        progress: called with a `Progress` as frames are written.
+
+    Raises:
+        UsageError: options that make no sense, or an existing target.
+        InputError: the source cannot be read, or the target not be written.
+        BitstreamError: the file is damaged, needs a newer version, or is beyond the limits.
+        ModelError: the weights it was made with are not here.
+    """
+    check_paths(source, target, overwrite)
+    if not 0 <= realism <= 1:
+        raise UsageError(f"realism is 0 to 1, got {realism}")
+    begin = None if start is None else parse_time(start)
+    length = None if duration is None else parse_time(duration)
+    if length == 0:
+        raise UsageError("a duration of 0 seconds leaves no frame: give a longer one")
+    job = DecodeJob(
+        realism=realism,
+        start=begin or None,
+        end=None if length is None else (begin or Fraction(0)) + length,
+        device=check_device(device),
+        conceal=conceal,
+        lossless=lossless,
+    )
+    sink: str | Path | BinaryIO = target if not isinstance(target, os.PathLike) else Path(target)
+    with readable(source) as stream, Workers(jobs, executor, device=device) as workers:
+        return decode_to(Playback(stream, job, workers), sink, progress)
+
+
+# ── Checks ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _goal(
+    quality: float | None,
+    bitrate: str | float | Fraction | None,
+    size: str | float | Fraction | None,
+) -> RateGoal | None:
+    if sum(x is not None for x in (quality, bitrate, size)) > 1:
+        raise UsageError("quality, bitrate and size exclude each other: give one of them")
+    if bitrate is not None:
+        return RateGoal(bits_per_second=parse_amount(bitrate, "bitrate"))
+    if size is not None:
+        return RateGoal(file_bytes=parse_amount(size, "size"))
+    return None
+
+
+def _metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is stored: who made the file, and what the user adds."""
+    whole = {"encoder": f"gancodec {_VERSION}", **(metadata or {})}
+    try:
+        json.dumps(whole, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"metadata must be JSON: {error}") from error
+    return whole
