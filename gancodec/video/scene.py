@@ -15,13 +15,13 @@ from gancodec.types import Plane
 _COLUMNS, _ROWS = 32, 18  # about 16:9; a pan of a fifth of the picture per frame is still followed
 _MAX_SHIFT = 6
 _BINS = 32
-_FLAT = 3  # levels of texture below which a thumbnail is noise, not something to match
+_FLAT = 12  # mean levels of texture below which there is little to match: the end of a fade
 
-# Calibrated on 25 000 frame pairs: see tests/video/test_scene.py for what must and must not fire.
-MATCH_PERCENT = 60  # left over after the best shift, of what was there to match
-HISTOGRAM_PERCENT = 25  # tones that changed
-CERTAIN_MATCH_PERCENT = 95  # nothing of the old picture is left, whatever the tones
-CERTAIN_HISTOGRAM_PERCENT = 10
+# Of 2 991 neighbouring frames of 42 real clips, hand-held sport included, the highest that was no
+# cut had a change of 120, and the three cuts among them 148 and more; of 822 pairs of frames from
+# different clips 1 % stay below the threshold.
+MIN_LEFT_PERCENT = 60  # of what was there to match
+MIN_CHANGE_PERCENT = 122  # left + twice the tones
 
 _Thumbnail = npt.NDArray[np.int64]
 
@@ -33,9 +33,8 @@ def is_scene_cut(previous_y: Plane, y: Plane) -> bool:
         ValueError: when the planes are not of one size.
     """
     left_percent, tones_percent = scene_change(previous_y, y)
-    return (left_percent >= MATCH_PERCENT and tones_percent >= HISTOGRAM_PERCENT) or (
-        left_percent >= CERTAIN_MATCH_PERCENT and tones_percent >= CERTAIN_HISTOGRAM_PERCENT
-    )
+    change_percent = left_percent + 2 * tones_percent
+    return left_percent >= MIN_LEFT_PERCENT and change_percent >= MIN_CHANGE_PERCENT
 
 
 def scene_change(previous_y: Plane, y: Plane) -> tuple[int, int]:
@@ -43,11 +42,12 @@ def scene_change(previous_y: Plane, y: Plane) -> tuple[int, int]:
     if previous_y.shape != y.shape or y.ndim != 2:
         raise ValueError(f"two planes of one size are compared, got {previous_y.shape} {y.shape}")
     before, after = _thumbnail(previous_y), _thumbnail(y)
-    texture = max(_texture(before), _texture(after), _FLAT * before.size)
-    left = _best_match(before, after)
     counts = [np.bincount(t.ravel() * _BINS // 256, minlength=_BINS) for t in (before, after)]
     moved = int(np.abs(counts[0] - counts[1]).sum()) // 2
-    return left * 100 // texture, moved * 100 // before.size
+    # without their means, so that a fade or a flash is still the same picture
+    before, after = before - _mean(before), after - _mean(after)
+    texture = max(int(np.abs(before).sum()), int(np.abs(after).sum()), _FLAT * before.size)
+    return _best_match(before, after) * 100 // texture, moved * 100 // before.size
 
 
 def _thumbnail(plane: Plane) -> _Thumbnail:
@@ -63,9 +63,8 @@ def _thumbnail(plane: Plane) -> _Thumbnail:
     return sums // areas
 
 
-def _texture(thumbnail: _Thumbnail) -> int:
-    """Sum of absolute differences from the mean."""
-    return int(np.abs(thumbnail - int(thumbnail.sum()) // thumbnail.size).sum())
+def _mean(thumbnail: _Thumbnail) -> int:
+    return int(thumbnail.sum()) // thumbnail.size
 
 
 def _best_match(before: _Thumbnail, after: _Thumbnail) -> int:

@@ -109,10 +109,15 @@ def noisy_pan(width: int, height: int, frames: int, seed: int = 0, noise: int = 
 def scene_cut(
     width: int, height: int, frames: int, seed: int = 0, cut_at: int | None = None
 ) -> FrameBatch:
-    """Two scenes; the second begins with frame ``cut_at`` (the middle when not given)."""
+    """Two scenes; the second, darker one begins with frame ``cut_at`` (by default in the middle).
+
+    Scenes of a film differ in tones as well as in forms.
+    """
     at = frames // 2 if cut_at is None else cut_at
     first = moving_texture(width, height, frames, seed)
     second = moving_texture(width, height, frames, seed + 500, velocity=(-11, 3))
+    dusk = (16 + (second.y.astype(np.int64) - 16) * 9 // 16).astype(np.uint8)
+    second = FrameBatch(dusk, second.u, second.v, second.pts)
     whole = FrameBatch.concatenate([first[:at], second[at:]])
     return FrameBatch(whole.y, whole.u, whole.v, first.pts)
 
