@@ -26,6 +26,9 @@ from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, HIDDEN_MAX, FixedConv
 
 SCALES = 64  # table indices; logistic scales spaced evenly in the logarithm
 SCALE_MIN, SCALE_MAX = 0.04, 40.0  # in quantiser steps; at the least, a non-zero costs 18 bits
+# Nets give scale indices in units of this: optimizers move a parameter by about the learning rate
+# a step, and an index has 64 values to cross. A power of two, so exact for integers too.
+INDEX_UNIT = 16
 _LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
 
 # Asked to code one step: (mean, scale, mask, channels) -> decoded latents of these channels,
@@ -100,7 +103,7 @@ class PriorStep(nn.Module):
             x = x + self.context(context)
         top = HIDDEN_MAX if self.spread.frozen is None else HIDDEN_MAX * ACTIVATION_ONE - 1
         mean, scale = self.out(self.mix(self.spread(x.clamp(0, top)))).chunk(2, 1)
-        return mean, scale
+        return mean, scale * INDEX_UNIT
 
 
 class LatentPrior(nn.Module):
@@ -122,7 +125,7 @@ class LatentPrior(nn.Module):
         self.latents = sum(groups)
         self.hyper = hyper
         self.analysis = HyperAnalysis(self.latents, hyper)
-        self.z_scale = QualityKnots(hyper, levels, value=30.0)
+        self.z_scale = QualityKnots(hyper, levels, value=30.0 / INDEX_UNIT)
         self.z_in = FixedConv2d(hyper, features, hidden=True, input_max=CONTEXT_MAX)
         self.z_up1 = FixedConv2d(features, features, 3, groups=features, hidden=True)
         self.z_mix1 = FixedConv2d(features, features, hidden=True)
@@ -152,7 +155,7 @@ class LatentPrior(nn.Module):
             assert isinstance(step, PriorStep)
             with torch.no_grad():
                 n = part.stop - part.start
-                step.out.bias[n:] = index[part]  # type: ignore[index]
+                step.out.bias[n:] = index[part] / INDEX_UNIT  # type: ignore[index]
 
     def integers(self) -> dict[str, Tensor]:
         """Every number that the decoder's choice of tables depends on, as int32 by name."""
@@ -161,7 +164,7 @@ class LatentPrior(nn.Module):
             if isinstance(module, FixedConv2d):
                 out[f"{name}.weight"], out[f"{name}.bias"] = module.integer_weights()
         bias = torch.round(self.bias.table().detach().double() * ACTIVATION_ONE)
-        z_index = torch.round(self.z_scale.table().detach()).clamp(0, SCALES - 1)
+        z_index = torch.round(self.z_scale.table().detach() * INDEX_UNIT).clamp(0, SCALES - 1)
         return {**out, "bias": bias.to(torch.int32), "z_index": z_index.to(torch.int32)}
 
     def freeze(self, integers: dict[str, Tensor] | None = None, *, wide: bool = False) -> None:
@@ -179,7 +182,7 @@ class LatentPrior(nn.Module):
         """Scale index of the hyper-latents, (B, Z, 1, 1)."""
         if self.frozen_tables is not None:
             return self.frozen_tables[1][quality][:, :, None, None]
-        return self.z_scale(quality)
+        return self.z_scale(quality) * INDEX_UNIT
 
     def _step_channels(self) -> list[slice]:
         """The channels that each step codes."""
@@ -234,7 +237,7 @@ class LatentPrior(nn.Module):
     def forward(self, y: Tensor, quality: Tensor, temporal: Tensor | None) -> PriorOutput:
         """Training: latents in quantiser steps -> rounded latents and their bits."""
         z_hat = round_straight_through(self.analysis(y))
-        hyper_bits = symbol_bits(z_hat, self.z_scale(quality)).sum((1, 2, 3))
+        hyper_bits = symbol_bits(z_hat, self.z_index(quality)).sum((1, 2, 3))
         bits: list[Tensor] = []
 
         def code(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gancodec.models.compress import GanCodec
+from gancodec.train.publish import publish
 from gancodec.train.recipe import Recipe, StageRecipe
 from gancodec.train.stages import Stage
 
@@ -52,6 +54,11 @@ class Workers:
         flat /= self.count
         for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             p.grad = part.view_as(p)
+
+    def wait(self) -> None:
+        """Until all processes are here: the first one may still be writing."""
+        if self.count > 1:
+            dist.barrier()
 
     def close(self) -> None:
         if self.count > 1:
@@ -156,7 +163,7 @@ def run_stage(
                 state.skipped += 1
             state.step += 1
             state.update_average()
-            if workers.rank == 0 and (state.step % 20 == 0 or state.step == 1):
+            if workers.rank == 0 and (state.step % 20 == 0 or state.step in (1, recipe.steps)):
                 entry = {
                     "step": state.step,
                     "loss": round(float(loss.detach()), 5),
@@ -176,8 +183,11 @@ def run_stage(
         state.save(checkpoint)
 
 
-def train(recipe: Recipe, log: Log = print) -> None:
-    """Run every stage of a recipe that is not finished yet."""
+def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
+    """Run every stage of a recipe that is not finished yet, then write the model.
+
+    Gives the manifest's entry of the model (an empty one on the ranks that only help).
+    """
     torch.set_num_threads(recipe.threads)
     workers = Workers()
     recipe.folder.mkdir(parents=True, exist_ok=True)
@@ -189,7 +199,14 @@ def train(recipe: Recipe, log: Log = print) -> None:
             path = recipe.folder / f"{done.name}.safetensors"
             if path.exists() and done.name != stage_recipe.name:
                 load_average(codec, path)
-        stage = stage_recipe.build(codec, recipe)
+        if workers.rank == 0:
+            stage = stage_recipe.build(codec, recipe)  # prepares the data the others will map
+        workers.wait()
+        if workers.rank > 0:
+            stage = stage_recipe.build(codec, recipe)
         run_stage(codec, stage, stage_recipe, recipe.folder, workers, log)
+        workers.wait()
         load_average(codec, recipe.folder / f"{stage_recipe.name}.safetensors")
+    entry = publish(codec.cpu(), recipe) if workers.rank == 0 else {}
     workers.close()
+    return entry

@@ -56,6 +56,10 @@ class Recipe:
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
+    name: str = "trained.v1"
+    summary: str = ""
+    licence: str = "unknown"
+    credits: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -105,4 +109,8 @@ class Recipe:
             seed=run.get("seed", 0),
             threads=run.get("threads", 1),
             device=device,
+            name=run.get("name", "trained.v1"),
+            summary=run.get("summary", ""),
+            licence=run.get("licence", "unknown"),
+            credits=tuple(run.get("credits", ())),
         )

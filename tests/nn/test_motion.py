@@ -1,0 +1,106 @@
+"""Block motion: the search finds real displacement, the warp reproduces it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancodec.nn.motion import MOTION_LIMIT, double_resolution, search_motion, warp
+from gancodec.nn.planes import Planes, pack, round_to_8_bit, unpack
+
+
+def texture(height: int, width: int, seed: int = 0) -> Tensor:
+    """Smooth random luma in 0..255."""
+    rng = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 1, height // 6 + 4, width // 6 + 4, generator=rng)
+    fine = F.interpolate(coarse, scale_factor=6, mode="bicubic")[..., :height, :width]
+    return (fine * 255).clamp(0, 255)
+
+
+def planes_of(luma: Tensor) -> Planes:
+    chroma = F.avg_pool2d(luma, 2) / 255
+    return Planes(luma / 255, chroma, 1 - chroma)
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(0, 0), (3, -5), (-17, 12), (0, 30)])
+def test_a_shift_is_found(dy: int, dx: int) -> None:
+    big = texture(160, 176)
+    reference = big[..., 40:104, 40:120]
+    current = big[..., 40 + dy : 104 + dy, 40 + dx : 120 + dx]
+    field = search_motion(current, reference)
+    inside = field[:, :, 2:-2, 2:-2]  # blocks whose reference is mostly in the picture
+    expected = torch.tensor([4 * dx, 4 * dy]).view(1, 2, 1, 1)
+    assert ((inside - expected).abs().amax(1) <= 1).float().mean() > (0.5 if dx == 30 else 0.7)
+
+
+def test_quarter_samples_beat_whole_ones() -> None:
+    wide = texture(256, 256, 3)
+    reference = F.avg_pool2d(wide, 2)[..., 8:104, 8:104]
+    current = F.avg_pool2d(wide.roll((-1, -1), (2, 3)), 2)[..., 8:104, 8:104]  # half a sample
+
+    def error(field: Tensor) -> float:
+        return float((warp(planes_of(reference), field).y * 255 - current).square().mean())
+
+    still = torch.zeros(1, 2, 12, 12)
+    assert error(search_motion(current, reference)) < 0.2 * error(still)
+
+
+def test_splitting_pays_at_object_borders() -> None:
+    background, object_ = texture(96, 96, 1), texture(96, 96, 2)
+    reference, current = background.clone(), background.clone()
+    reference[..., 40:64, 40:64] = object_[..., :24, :24]
+    current[..., 40:64, 46:70] = object_[..., :24, :24]
+
+    def error(**options: bool) -> float:
+        field = search_motion(current, reference, **options)
+        return float((warp(planes_of(reference), field).y * 255 - current).abs().mean())
+
+    assert error(split=True) < error(split=False)
+
+
+def test_warp_with_no_motion_is_the_identity() -> None:
+    planes = planes_of(texture(48, 80))
+    out = warp(planes, torch.zeros(1, 2, 6, 10))
+    for a, b in zip(planes, out, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_whole_vectors_copy_samples() -> None:
+    planes = planes_of(texture(64, 64))
+    field = torch.zeros(1, 2, 8, 8)
+    field[:, 0], field[:, 1] = 8, -16  # two to the right, four up
+    out = warp(planes, field)
+    assert torch.allclose(out.y[..., 8:56, 8:56], planes.y[..., 4:52, 10:58], atol=1e-5)
+    assert torch.allclose(out.u[..., 4:28, 4:28], planes.u[..., 2:26, 5:29], atol=1e-5)
+
+
+def test_vectors_stay_within_the_limit() -> None:
+    a, b = texture(64, 64, 4), texture(64, 64, 5)
+    field = search_motion(a, b, penalty=0.0, radius=14)
+    assert field.abs().max() <= MOTION_LIMIT
+    assert field.dtype == torch.int64
+
+
+def test_half_samples_lie_between() -> None:
+    ramp = torch.arange(16.0).view(1, 1, 1, 16).expand(1, 1, 4, 16)
+    fine = double_resolution(ramp)
+    assert fine.shape == (1, 1, 8, 32)
+    assert torch.allclose(fine[0, 0, 0, 6:24:2], torch.arange(3.0, 12.0))
+    assert torch.allclose(fine[0, 0, 0, 7:24:2], torch.arange(3.5, 12.5), atol=1e-5)
+
+
+def test_packing_is_lossless() -> None:
+    rng = np.random.default_rng(0)
+
+    def plane(h: int, w: int) -> Tensor:
+        return torch.from_numpy(rng.integers(0, 256, (2, 1, h, w)) / 255).float()
+
+    planes = Planes(plane(32, 48), plane(16, 24), plane(16, 24))
+    packed = pack(planes)
+    assert packed.shape == (2, 96, 4, 6)
+    assert packed.abs().max() <= 0.5
+    for a, b in zip(planes, round_to_8_bit(unpack(packed)), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
