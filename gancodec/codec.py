@@ -33,7 +33,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gancodec.bitstream import SymbolDecoder, SymbolEncoder, SymbolHasher
 from gancodec.config import QUALITY_LEVELS, EncodeOptions
@@ -41,8 +40,8 @@ from gancodec.errors import CorruptError, UsageError
 from gancodec.models.compress import FrameCodec, Reconstruction, motion_context, step_sizes
 from gancodec.models.motion_coding import code_field, decode_field
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
-from gancodec.nn.motion import BLOCK, MOTION_LIMIT, search_motion, warp
-from gancodec.nn.planes import Planes, pack, round_to_8_bit, unpack
+from gancodec.nn.motion import MOTION_LIMIT, search_motion, warp
+from gancodec.nn.planes import BLOCK, Planes, frame_of, pack, planes_of, round_to_8_bit, unpack
 from gancodec.nn.prior import SCALES
 from gancodec.registry import (
     HYPER_TABLES,
@@ -67,41 +66,7 @@ HYPER_LIMIT = int(CONTEXT_MAX) - 1
 MOTION_PRICE = 0.4  # of a bit, in quantiser steps of absolute difference
 
 
-# ── 1. Planes in and out ─────────────────────────────────────────────────────────────────────
-
-
-def planes_of(batch: FrameBatch, frame: int, device: torch.device) -> Planes:
-    """One frame as floats in [0, 1], padded by edge replication to whole 16x16 blocks."""
-    h, w = batch.y.shape[1:]
-
-    def one(plane: Plane, block: int) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(plane)).to(device, torch.float32)[None, None] / 255
-        rows, cols = -(-h // BLOCK) * block, -(-w // BLOCK) * block
-        return F.pad(x, (0, cols - x.shape[-1], 0, rows - x.shape[-2]), mode="replicate")
-
-    half = BLOCK // 2
-    return Planes(
-        one(batch.y[frame], BLOCK), one(batch.u[frame], half), one(batch.v[frame], half)
-    )
-
-
-def frame_of(planes: Planes, info: VideoInfo, pts: int) -> FrameBatch:
-    """The visible part of rounded planes as a batch of one 8-bit frame."""
-
-    def one(x: Tensor, rows: int, cols: int) -> Plane:
-        x = (x[0, :, :rows, :cols] * 255).round().clamp(0, 255)
-        return x.to("cpu", torch.uint8).numpy()
-
-    rows, cols = info.chroma_height, info.chroma_width
-    return FrameBatch(
-        one(planes.y, info.height, info.width),
-        one(planes.u, rows, cols),
-        one(planes.v, rows, cols),
-        np.array([pts], np.int64),
-    )
-
-
-# ── 2. Latents to symbols and back: integers only ────────────────────────────────────────────
+# ── 1. Latents to symbols and back: integers only ────────────────────────────────────────────
 
 
 def code_latents(
@@ -146,7 +111,7 @@ def _through(code: Coder, values: Tensor | None, index: npt.NDArray[np.int64]) -
     return torch.from_numpy(decoded.reshape(index.shape)).clamp(-HYPER_LIMIT, HYPER_LIMIT)
 
 
-# ── 3. The loop: what encoder and decoder both do to get the next reference ──────────────────
+# ── 2. The loop: what encoder and decoder both do to get the next reference ──────────────────
 
 
 @dataclass(slots=True)
@@ -159,7 +124,9 @@ class Loop:
     latents: Tensor | None = None  # integers, (1, M, h, w)
     field: Ints | None = None
 
-    def intra(self, x: Planes | None, size: tuple[int, int], quality: Tensor, code: Coder) -> Reconstruction:
+    def intra(
+        self, x: Planes | None, size: tuple[int, int], quality: Tensor, code: Coder
+    ) -> Reconstruction:
         """Code ``x`` (or decode) on its own. ``size`` is in 16x16 blocks."""
         net = self.model.nets.intra
         y = None if x is None else net.analyse(pack(x), quality)
@@ -172,7 +139,12 @@ class Loop:
         return out
 
     def inter(
-        self, x: Planes | None, field: Ints | None, size: tuple[int, int], quality: Tensor, code: Coder
+        self,
+        x: Planes | None,
+        field: Ints | None,
+        size: tuple[int, int],
+        quality: Tensor,
+        code: Coder,
     ) -> Reconstruction:
         """Code ``x`` with ``field`` (or decode both) from the reference."""
         if self.reference is None or self.latents is None or self.field is None:
@@ -210,7 +182,7 @@ def _blocks(info: VideoInfo) -> tuple[int, int]:
     return -(-info.height // BLOCK), -(-info.width // BLOCK)
 
 
-# ── 4. The encoder ───────────────────────────────────────────────────────────────────────────
+# ── 3. The encoder ───────────────────────────────────────────────────────────────────────────
 
 
 def opens_gop(options: EncodeOptions, position: int, previous: Plane | None, luma: Plane) -> bool:
@@ -335,7 +307,7 @@ class Encoder:
         return field[0].numpy().astype(np.int32)
 
 
-# ── 5. The decoder ───────────────────────────────────────────────────────────────────────────
+# ── 4. The decoder ───────────────────────────────────────────────────────────────────────────
 
 
 class Decoder:
@@ -399,7 +371,9 @@ class Decoder:
             shown = self._synthesise(shown, out.features, quality, kind == FrameType.INTRA)
         return frame_of(shown, self.info, pts)
 
-    def _synthesise(self, picture: Planes, features: Tensor, quality: Tensor, intra: bool) -> Planes:
+    def _synthesise(
+        self, picture: Planes, features: Tensor, quality: Tensor, intra: bool
+    ) -> Planes:
         packed = pack(picture)
         residual = self.model.nets.detail(packed, features, quality, intra)
         return round_to_8_bit(unpack(packed + self.realism * residual))

@@ -40,7 +40,7 @@ class EncodeOptions:
 
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
-    """Architecture of the nets, stored in the weights file. Widths are channels at 1/8 resolution."""
+    """Architecture of the nets, stored with the weights. Widths are channels at 1/8 resolution."""
 
     intra_width: int = 128
     intra_depth: int = 4

@@ -141,7 +141,7 @@ def _load(name: str, device: str) -> Model:
     else:
         raise ModelError(
             f"this machine computes another prior than {name!r} was made with "
-            "(known-answer test failed), so it cannot decode exactly; report it with `gancodec selftest`"
+            "(known-answer test failed), so it cannot decode exactly; see `gancodec selftest`"
         )
     references = (
         ModelRef(ENTROPY, ARCHITECTURE, codec_hash, name),
@@ -154,13 +154,17 @@ def _read(folder: Path, entry: dict[str, str]) -> tuple[dict[str, Tensor], dict[
     path = folder / entry["file"]
     try:
         if path.stat().st_size > FILE_LIMIT:
-            raise ModelError(f"{path} is larger than {FILE_LIMIT >> 20} MiB; it is no model of ours")
+            raise ModelError(
+                f"{path} is larger than {FILE_LIMIT >> 20} MiB; it is no model of ours"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"the weights {path} cannot be read: {error.strerror}") from error
     digest = hashlib.sha256(data).digest()
     if digest.hex() != entry["sha256"]:
-        raise ModelError(f"{path} is not the file its manifest lists (SHA-256 differs); reinstall it")
+        raise ModelError(
+            f"{path} is not the file its manifest lists (SHA-256 differs); reinstall it"
+        )
     try:
         length = int.from_bytes(data[:8], "little")
         meta = json.loads(data[8 : 8 + length]).get("__metadata__", {})
@@ -199,7 +203,9 @@ def _fill(nets: GanCodec, tensors: dict[str, Tensor], name: str) -> None:
     expected = set(float_names(nets))
     if set(tensors) != expected:
         odd = sorted(set(tensors) ^ expected)[:3]
-        raise ModelError(f"the weights of {name!r} do not fit the architecture, e.g. {', '.join(odd)}")
+        raise ModelError(
+            f"the weights of {name!r} do not fit the architecture, e.g. {', '.join(odd)}"
+        )
     own = dict(nets.named_parameters())
     with torch.no_grad():
         for key, value in tensors.items():
@@ -238,8 +244,8 @@ def _hash_walk(prior: LatentPrior, quality: int, digest: hashlib._Hash) -> None:
     size = (13, 18)
     z = torch.from_numpy(rng.integers(-9, 10, (1, prior.hyper, 4, 5))).double()
     temporal = None
-    if prior.temporal is not None:
-        channels = prior.temporal[0].in_channels
+    channels = prior.temporal_channels
+    if channels:
         limit = int(CONTEXT_MAX) * ACTIVATION_ONE // 8
         values = rng.integers(-limit, limit + 1, (1, channels, *size))
         temporal = torch.from_numpy(values).double()

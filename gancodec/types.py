@@ -1,4 +1,4 @@
-"""The few value types that everything else passes around. No torch here: ``probe`` must stay light."""
+"""The few value types that everything else passes around. No torch: ``probe`` must stay light."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Reconstruction(NamedTuple):
 
 
 class LatentGain(nn.Module):
-    """Quantiser step as a gain of each latent: a log-spaced ladder, bent per channel by learning."""
+    """Quantiser step as a gain of each latent: a log-spaced ladder, bent by learning."""
 
     def __init__(self, channels: int, config: CodecConfig) -> None:
         super().__init__()
@@ -89,7 +89,8 @@ class Analysis(nn.Module):
     def forward(self, signal: Tensor, inputs: Tensor, quality: Tensor) -> Tensor:
         """``signal`` (B, 96, h, w) goes through the shortcut, ``inputs`` through the net."""
         x = self.blocks(self.enter(inputs) * self.tune(quality))
-        return self.leave(x) + self.linear(F.pixel_unshuffle(signal, 2))
+        out: Tensor = self.leave(x) + self.linear(F.pixel_unshuffle(signal, 2))
+        return out
 
 
 class Synthesis(nn.Module):
@@ -171,7 +172,8 @@ class IntraCodec(FrameCodec):
 
     def synthesise(self, y_hat: Tensor, quality: Tensor) -> Reconstruction:
         """Decoded latents in quantiser steps -> packed picture."""
-        return self.synthesis(self.gain.from_steps(y_hat, quality), None, quality)
+        out: Reconstruction = self.synthesis(self.gain.from_steps(y_hat, quality), None, quality)
+        return out
 
 
 class InterCodec(FrameCodec):
@@ -227,7 +229,12 @@ def motion_context(field: Tensor) -> Tensor:
     wide = F.pad(block, (1, 1, 1, 1), mode="replicate")
     centre = wide[:, :, 1:-1, 1:-1]
     spread = torch.zeros_like(size)
-    for other in (wide[..., :-2, 1:-1], wide[..., 2:, 1:-1], wide[..., 1:-1, :-2], wide[..., 1:-1, 2:]):
+    for other in (
+        wide[..., :-2, 1:-1],
+        wide[..., 2:, 1:-1],
+        wide[..., 1:-1, :-2],
+        wide[..., 1:-1, 2:],
+    ):
         spread = spread + (other - centre).abs().sum(1, keepdim=True)
     split = (field[:, :, 1::2, ::2] - block).abs().sum(1, keepdim=True)
     split = split + (field[:, :, ::2, 1::2] - block).abs().sum(1, keepdim=True)
@@ -258,7 +265,8 @@ class DetailSynthesis(nn.Module):
     def forward(self, packed: Tensor, features: Tensor, quality: Tensor, intra: bool) -> Tensor:
         """(B, 96, h, w) residual at full realism; features are the decoder's of this frame."""
         x = self.picture(packed) + (self.intra if intra else self.inter)(features)
-        return self.leave(self.blocks(x * self.tune(quality)))
+        residual: Tensor = self.leave(self.blocks(x * self.tune(quality)))
+        return residual
 
 
 class GanCodec(nn.Module):

@@ -73,7 +73,8 @@ def _inside(r: Ints, c: Ints, dy: int, dx: int, height: int, width: int) -> tupl
 def _spread_context(vectors: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """(K, n, 2) neighbouring vectors -> (n,) context 0..4 by how far they lie apart."""
     spread = (vectors.max(0) - vectors.min(0)).sum(-1)
-    return np.searchsorted(_SPREADS, spread, side="left").clip(0, len(_SPREADS))
+    context: npt.NDArray[np.int64] = np.searchsorted(_SPREADS, spread, side="left")
+    return context.clip(0, len(_SPREADS))
 
 
 def _activity(residual: Ints) -> npt.NDArray[np.int64]:
@@ -81,9 +82,7 @@ def _activity(residual: Ints) -> npt.NDArray[np.int64]:
     return (magnitude > 0).astype(np.int64) + (magnitude > 4)
 
 
-def _walk(
-    height: int, width: int, previous: Ints, actual: Ints | None, code: Coder
-) -> Ints:
+def _walk(height: int, width: int, previous: Ints, actual: Ints | None, code: Coder) -> Ints:
     """Code or decode a field (2, 2 height, 2 width) of 8x8 blocks; ``actual`` only to code."""
     field = np.zeros((2, 2 * height, 2 * width), np.int32)
     block = field[:, ::2, ::2]  # the first 8x8 of each 16x16 stands for it
@@ -91,7 +90,11 @@ def _walk(
     before = previous[:, ::2, ::2]
 
     def vector(
-        at: tuple[Ints, Ints], predicted: Ints, table: npt.NDArray[np.int64], y_table: int, x_table: int
+        at: tuple[Ints, Ints],
+        predicted: Ints,
+        table: npt.NDArray[np.int64],
+        y_table: int,
+        x_table: int,
     ) -> Ints:
         wanted = None if truth is None else truth[:, at[0], at[1]].T - predicted
         dx = code(None if wanted is None else wanted[:, 0], (x_table + table).astype(np.uint8))
@@ -137,7 +140,9 @@ def _walk_splits(field: Ints, actual: Ints | None, code: Coder) -> None:
         wanted = None if actual is None else (actual[:, r, c] - field[:, r, c])
         table = np.full(rows.size, SUB_X_TABLE, np.uint8)
         x = code(None if wanted is None else wanted[0], table)
-        y = code(None if wanted is None else wanted[1], (SUB_Y_TABLE + _activity(x)).astype(np.uint8))
+        y = code(
+            None if wanted is None else wanted[1], (SUB_Y_TABLE + _activity(x)).astype(np.uint8)
+        )
         field[:, r, c] += np.stack([x, y])
 
 

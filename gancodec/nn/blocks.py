@@ -28,7 +28,8 @@ class DepthwiseBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.mix_out(self.depthwise(F.leaky_relu(self.mix_in(x), 0.125)))
         gate, value = self.expand(x).chunk(2, 1)
-        return x + self.reduce(F.relu(gate) * value)  # gated, at ReLU's cost
+        out: Tensor = x + self.reduce(F.relu(gate) * value)  # gated, at ReLU's cost
+        return out
 
 
 def depthwise_stack(channels: int, depth: int) -> nn.Sequential:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancodec.nn.planes import Planes
+from gancodec.nn.planes import BLOCK, Planes
 
-BLOCK = 16  # samples of luma
 MOTION_LIMIT = 255  # quarter samples: +-64 luma samples
 _HALF_TAPS = torch.tensor([1.0, -5.0, 20.0, 20.0, -5.0, 1.0]) / 32  # H.264's half-sample filter
 
@@ -141,7 +140,7 @@ def search_motion(
     rows, cols = h // BLOCK, w // BLOCK
 
     def block_cost(field: Tensor, centre: Tensor, cell: int) -> Tensor:
-        """Differences of cells of 16 (cell=2) or 8 (cell=1) samples, plus the price of the vector."""
+        """Differences of cells of 16 (cell=2) or 8 (1) samples, plus the price of the vector."""
         dense = field.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
         cost = target.cost(dense)
         if cell == 2:

@@ -1,13 +1,17 @@
-"""8-bit 4:2:0 planes <-> one tensor of 96 channels at 1/8 resolution, without a colour conversion."""
+"""8-bit 4:2:0 planes <-> a tensor of 96 channels at 1/8 resolution, with no colour conversion."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gancodec.types import FrameBatch, Plane, VideoInfo
+
+BLOCK = 16  # luma samples; pictures are padded to whole blocks, here and nowhere else
 PACKED_CHANNELS = 96  # 64 of Y (8x8 samples), 16 each of U and V (4x4 samples)
 
 
@@ -35,7 +39,7 @@ def pack(planes: Planes) -> Tensor:
 def unpack(packed: Tensor) -> Planes:
     """(B, 96, H/8, W/8) -> planes, not clamped."""
     packed = packed + 0.5
-    y, u, v = packed.split([64, 16, 16], 1)
+    y, u, v = packed[:, :64], packed[:, 64:80], packed[:, 80:]
     return Planes(F.pixel_shuffle(y, 8), F.pixel_shuffle(u, 4), F.pixel_shuffle(v, 4))
 
 
@@ -47,3 +51,35 @@ def round_to_8_bit(planes: Planes) -> Planes:
         return x + (torch.round(x * 255) / 255 - x).detach()
 
     return Planes(one(planes.y), one(planes.u), one(planes.v))
+
+
+def planes_of(batch: FrameBatch, frame: int, device: torch.device) -> Planes:
+    """One frame as floats in [0, 1], padded by edge replication to whole 16x16 blocks."""
+    h, w = batch.y.shape[1:]
+
+    def one(plane: Plane, block: int) -> Tensor:
+        x = (
+            torch.from_numpy(np.ascontiguousarray(plane)).to(device, torch.float32)[None, None]
+            / 255
+        )
+        rows, cols = -(-h // BLOCK) * block, -(-w // BLOCK) * block
+        return F.pad(x, (0, cols - x.shape[-1], 0, rows - x.shape[-2]), mode="replicate")
+
+    half = BLOCK // 2
+    return Planes(one(batch.y[frame], BLOCK), one(batch.u[frame], half), one(batch.v[frame], half))
+
+
+def frame_of(planes: Planes, info: VideoInfo, pts: int) -> FrameBatch:
+    """The visible part of rounded planes as a batch of one 8-bit frame."""
+
+    def one(x: Tensor, rows: int, cols: int) -> Plane:
+        x = (x[0, :, :rows, :cols] * 255).round().clamp(0, 255)
+        return x.to("cpu", torch.uint8).numpy()
+
+    rows, cols = info.chroma_height, info.chroma_width
+    return FrameBatch(
+        one(planes.y, info.height, info.width),
+        one(planes.u, rows, cols),
+        one(planes.v, rows, cols),
+        np.array([pts], np.int64),
+    )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -77,7 +78,8 @@ class HyperAnalysis(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         h, w = y.shape[-2:]
         y = F.pad(y, (0, -w % 4, 0, -h % 4), mode="replicate") if (h % 4 or w % 4) else y
-        return self.down2(F.relu(self.down1(F.relu(self.reduce(y.abs())))))
+        z: Tensor = self.down2(F.relu(self.down1(F.relu(self.reduce(y.abs())))))
+        return z
 
 
 class PriorStep(nn.Module):
@@ -124,6 +126,7 @@ class LatentPrior(nn.Module):
         self.groups = groups
         self.latents = sum(groups)
         self.hyper = hyper
+        self.temporal_channels = temporal
         self.analysis = HyperAnalysis(self.latents, hyper)
         self.z_scale = QualityKnots(hyper, levels, value=30.0 / INDEX_UNIT)
         self.z_in = FixedConv2d(hyper, features, hidden=True, input_max=CONTEXT_MAX)
@@ -182,14 +185,15 @@ class LatentPrior(nn.Module):
         """Scale index of the hyper-latents, (B, Z, 1, 1)."""
         if self.frozen_tables is not None:
             return self.frozen_tables[1][quality][:, :, None, None]
-        return self.z_scale(quality) * INDEX_UNIT
+        index: Tensor = self.z_scale(quality) * INDEX_UNIT
+        return index
 
     def _step_channels(self) -> list[slice]:
         """The channels that each step codes."""
         edges = [0]
         for size in self.groups:
             edges.append(edges[-1] + size)
-        spans = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        spans = [slice(a, b) for a, b in pairwise(edges)]
         return [spans[0], *spans]
 
     def _features(
@@ -208,7 +212,8 @@ class LatentPrior(nn.Module):
             assert temporal is not None
             x = x + self.temporal(temporal)
         top = HIDDEN_MAX if self.frozen_tables is None else HIDDEN_MAX * ACTIVATION_ONE - 1
-        return x.clamp(0, top)
+        features: Tensor = x.clamp(0, top)
+        return features
 
     def walk(
         self,

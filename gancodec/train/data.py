@@ -68,9 +68,9 @@ def planes_from_flat(flat: Tensor, size: int) -> Planes:
     """(B, 3/2 S^2) uint8 -> planes in [0, 1]."""
     x = flat.to(torch.float32) / 255
     luma, half = size * size, size // 2
-    y, u, v = x.split([luma, half * half, half * half], 1)
+    y, u, v = x[:, :luma], x[:, luma : luma + half * half], x[:, luma + half * half :]
     return Planes(
-        y.view(-1, 1, size, size), u.reshape(-1, 1, half, half), v.reshape(-1, 1, half, half)
+        y.reshape(-1, 1, size, size), u.reshape(-1, 1, half, half), v.reshape(-1, 1, half, half)
     )
 
 
@@ -167,11 +167,11 @@ def prepare_sequences(
             patches.extend(_camera_sequences(path, rng, size, length, photo_takes))
         stack = np.stack(patches)
         np.save(patch_file, stack)
-        motion = np.concatenate([_motion_of(stack[k : k + 16], size) for k in range(0, len(stack), 16)])
+        motion = np.concatenate(
+            [_motion_of(stack[k : k + 16], size) for k in range(0, len(stack), 16)]
+        )
         np.save(motion_file, motion)
-    return Sequences(
-        np.load(patch_file, mmap_mode="r"), np.load(motion_file, mmap_mode="r"), size
-    )
+    return Sequences(np.load(patch_file, mmap_mode="r"), np.load(motion_file, mmap_mode="r"), size)
 
 
 def _video_sequences(

@@ -48,7 +48,10 @@ def parametric_tables() -> TableSet:
     latents = logistic_tables([float(logistic_scale(k)) for k in range(SCALES)], TAIL)
     motion = [s for s in _MOTION_SCALES for _ in range(_ACTIVITIES)]
     vectors = laplace_tables([*_MOTION_SCALES, *motion], TAIL)
-    splits = [np.array([round((1 - p) * 65530), 65535 - round((1 - p) * 65530), 1]) for p in _SPLIT_CHANCES]
+    splits = [
+        np.array([round((1 - p) * 65530), 65535 - round((1 - p) * 65530), 1])
+        for p in _SPLIT_CHANCES
+    ]
     subs = laplace_tables([6.0] * (1 + _ACTIVITIES), TAIL)
     assert len(splits) == CONTEXTS
     frequencies = [*latents.frequencies * 3, *vectors.frequencies, *splits, *subs.frequencies]
@@ -69,7 +72,9 @@ class _Counter(Encoder):
 
     def _note(self, values: npt.NDArray[np.int32], index: npt.NDArray[np.uint8]) -> None:
         super()._note(values, index)
-        for total, seen in zip(self.counts, self.model.tables.histograms(values, index), strict=True):
+        for total, seen in zip(
+            self.counts, self.model.tables.histograms(values, index), strict=True
+        ):
             total += seen
 
 

@@ -52,8 +52,10 @@ class Workers:
         flat = torch.cat([_gradient(p).flatten() for p in parameters])
         dist.all_reduce(flat)
         flat /= self.count
-        for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-            p.grad = part.view_as(p)
+        start = 0
+        for p in parameters:
+            p.grad = flat[start : start + p.numel()].view_as(p)
+            start += p.numel()
 
     def wait(self) -> None:
         """Until all processes are here: the first one may still be writing."""
@@ -192,7 +194,8 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
     workers = Workers()
     recipe.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    codec = GanCodec(recipe.config).to(memory_format=torch.channels_last)
+    codec = GanCodec(recipe.config)
+    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     codec.to(recipe.device)
     for stage_recipe in recipe.stages:
         for done in recipe.stages:  # frozen parts come from the stages before

@@ -87,7 +87,12 @@ def stage_card(recipe: Recipe, name: str) -> dict[str, Any]:
         if lines and key in lines[0]
     }
     settings = {"batch": stage.batch, "patch": stage.patch, "learning_rate": stage.learning_rate}
-    return {"steps": lines[-1]["step"] if lines else 0, **settings, **stage.options, "last": numbers}
+    return {
+        "steps": lines[-1]["step"] if lines else 0,
+        **settings,
+        **stage.options,
+        "last": numbers,
+    }
 
 
 def _commit() -> str:

@@ -88,17 +88,23 @@ class Recipe:
         stages = []
         for entry in raw["stage"]:
             if entry.get("name") not in STAGES:
-                raise ValueError(f"a stage is one of {', '.join(STAGES)}, got {entry.get('name')!r}")
+                raise ValueError(
+                    f"a stage is one of {', '.join(STAGES)}, got {entry.get('name')!r}"
+                )
             known = {k: v for k, v in entry.items() if k in names}
             options = {
                 k: tuple(v) if isinstance(v, list) else v
                 for k, v in entry.items()
                 if k not in names
             }
-            stages.append(StageRecipe(**known, seed=run.get("seed", 0), device=device, options=options))
+            stages.append(
+                StageRecipe(**known, seed=run.get("seed", 0), device=device, options=options)
+            )
         config = CodecConfig()
         if "model" in raw:
-            model = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["model"].items()}
+            model: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in raw["model"].items()
+            }
             config = dataclasses.replace(config, **model)
         return cls(
             folder=Path(run["folder"]),

@@ -48,7 +48,9 @@ class Stage(Protocol):
     def start(self) -> None:
         """Initialise what a fresh run of this stage needs."""
 
-    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]: ...
+    def loss(
+        self, rng: np.random.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, float]]: ...
 
 
 def _random_quality(rng: np.random.Generator, count: int, levels: int) -> Tensor:
@@ -273,6 +275,8 @@ class DetailStage(_RollOut):
             packed = pack(picture)
             residual = self.codec.detail(packed, out.features, level, t == 0)
             shown = unpack(packed + residual)
-            total = total + (self.balance[level] * self.weights[level] * weighted_mse(shown, x)).mean()
+            total = (
+                total + (self.balance[level] * self.weights[level] * weighted_mse(shown, x)).mean()
+            )
             gain += float((psnr_y(shown, x) - psnr_y(picture, x)).detach().mean()) / (count + 1)
         return total / (count + 1), {"psnr_y_gain": gain, "frames": float(count)}

@@ -44,7 +44,7 @@ synthesis_depth = 1
 
 
 def stage(name: str, steps: int, extra: str = "") -> str:
-    rate = 'learning_rate = 1e-3\npatch = 64\nbatch = 2\nsave_seconds = 0\n'
+    rate = "learning_rate = 1e-3\npatch = 64\nbatch = 2\nsave_seconds = 0\n"
     return f'[[stage]]\nname = "{name}"\nsteps = {steps}\n{rate}{extra}\n'
 
 
@@ -62,8 +62,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_of(tmp_path: Path, data: Path, *stages: str, folder: str = "run") -> Path:
     path = tmp_path / f"{folder}.toml"
-    head = f'[run]\nname = "tiny.v1"\nfolder = "{tmp_path / folder}"\ncache = "{data.parent / "cache"}"\n'
-    path.write_text(head + f'data = ["{data}"]\nlicence = "CC0-1.0"\ncredits = ["made by the test"]\n')
+    cache = data.parent / "cache"
+    head = f'[run]\nname = "tiny.v1"\nfolder = "{tmp_path / folder}"\ncache = "{cache}"\n'
+    path.write_text(
+        head + f'data = ["{data}"]\nlicence = "CC0-1.0"\ncredits = ["made by the test"]\n'
+    )
     with path.open("a") as file:
         file.write(MODEL + "".join(stages))
     return path
@@ -190,7 +193,7 @@ def test_bad_recipes_get_one_sentence(tmp_path: Path, data: Path) -> None:
         Recipe.read(bad)
     with pytest.raises(UsageError, match="a stage is one of"):
         Recipe.read(recipe_of(tmp_path, data, stage("dream", 1)))
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(InputError, match="no videos or pictures"):
-        empty = tmp_path / "empty"
-        empty.mkdir()
         find_sources([empty])
