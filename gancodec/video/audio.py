@@ -22,15 +22,15 @@ from av.packet import Packet
 
 from gancodec.errors import InputError
 
-from .demux import Demuxer
+from .demux import MAX_TRACKS, Demuxer
 from .livemux import NANOSECOND, CopyMuxer, TranscodeMuxer, choose_muxer
 from .matroska import cluster_time_ms, codec_delay_ns
 from .notices import Notices
+from .timeline import START_OVER_SECONDS
 from .times import exact
 
 AudioMode = Literal["none", "copy", "opus"]
 
-MAX_TRACKS = 8  # as the .gvc container's limit
 REMEDY = "use --audio none to leave the sound out"
 
 # Where a sound file was cut, start a little earlier and drop: interleaving puts some sound before.
@@ -73,11 +73,12 @@ class AudioSource:
         if demuxer.seekable:
             demuxer = self._own = _open_again(demuxer, origin if trimmed else None)
             streams = demuxer.audio_streams()
-        if len(streams) > MAX_TRACKS:
-            notices.add(f"only the first {MAX_TRACKS} of {len(streams)} sound tracks are kept")
+        declared = len(demuxer.container.streams.audio)
+        if declared > MAX_TRACKS:
+            notices.add(f"only the first {MAX_TRACKS} of {declared} sound tracks are kept")
         span = _Span(origin, Fraction(0) if trimmed else None, end)
         self._tracks: list[_Track] = []
-        for stream in streams[:MAX_TRACKS]:
+        for stream in streams:
             track = _Track(len(self._tracks), demuxer, stream, mode, span, notices)
             if track.header is not None:
                 self._tracks.append(track)
@@ -148,6 +149,8 @@ class _Track:
         notices: Notices,
     ) -> None:
         self.number = number
+        self._name = demuxer.name
+        self._notices = notices
         self._clusters: deque[AudioChunk] = deque()
         self._muxer: CopyMuxer | TranscodeMuxer | None = None
         self.header: bytes | None = None
@@ -178,11 +181,18 @@ class _Track:
         """The next cluster, None at the end."""
         while not self._clusters and self._muxer is not None:
             timed = next(self._packets, None)
-            if timed is None:
-                self._collect(self._muxer.finish())
-                self._muxer = None
-            else:
-                self._collect(self._muxer.feed(*timed))
+            try:
+                if timed is not None:
+                    self._collect(self._muxer.feed(*timed))
+                    continue
+                muxer, self._muxer = self._muxer, None
+                self._collect(muxer.finish())
+            except av.error.InvalidDataError:
+                self._notices.add("{n} damaged pieces of sound were skipped")
+            except (av.FFmpegError, ValueError, OSError) as error:
+                raise InputError(
+                    f"the sound of {self._name} cannot be read on ({error}): {REMEDY}"
+                ) from error
         return self._clusters[0] if self._clusters else None
 
     def take(self) -> None:
@@ -205,13 +215,16 @@ def _timed(
 ) -> Iterator[tuple[Packet[Any], Fraction]]:
     """Packets of the span with their clip times, which never go backwards."""
     base = exact(stream.time_base) or Fraction(1, stream.codec_context.sample_rate)
-    expected = Fraction(0)
+    expected = joined = Fraction(0)
     last: Fraction | None = None
     for packet in packets:
         if not packet.size:
             continue
         ticks = packet.pts if packet.pts is not None else packet.dts
-        time = expected if ticks is None else ticks * base - span.origin
+        time = expected if ticks is None else ticks * base - span.origin + joined
+        if last is not None and last - time > START_OVER_SECONDS:  # as the pictures are joined
+            joined += expected - time
+            time = expected
         time = time if last is None else max(time, last)
         last, expected = time, time + (packet.duration or 0) * base
         if span.end is not None and time >= span.end:

@@ -24,6 +24,8 @@ from gancodec.errors import InputError
 # interleave within a second; beyond this it is better to ask for a file than to hold the clip.
 MAX_WAITING_BYTES = 256 << 20
 
+MAX_TRACKS = 8  # of sound; as the .gvc container's limit
+
 # Text that FFmpeg would draw as an ANSI terminal picture, and other things nobody means by "video".
 _NOT_VIDEO = frozenset({"tty", "bin", "xbin", "adf", "idf", "lavfi"})
 
@@ -126,8 +128,8 @@ class Demuxer:
         raise InputError(f"{self.name} has {kind}: a video is needed")
 
     def audio_streams(self) -> list[AudioStream]:
-        """All sound tracks, in file order."""
-        return list(self.container.streams.audio)
+        """The sound tracks that can be kept, in file order."""
+        return list(self.container.streams.audio[:MAX_TRACKS])
 
     def want(self, streams: list[Stream]) -> None:
         """Say which streams will be pulled: packets of all others are dropped while demuxing."""

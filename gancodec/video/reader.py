@@ -20,7 +20,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from av.video.frame import VideoFrame
 
-from gancodec.errors import InputError, LimitError, UsageError
+from gancodec.errors import InputError, UsageError
 from gancodec.types import FrameBatch, VideoInfo
 
 from .audio import AudioMode, AudioSource
@@ -30,7 +30,7 @@ from .frames import ContainerFrames, FrameSource
 from .notices import Notices
 from .pictures import PictureFrames, find_pictures
 from .probe import color_of, rotation_of, sample_aspect_ratio_of
-from .scale import MAX_SIDE, scaled_size
+from .scale import MAX_SIDE, check_limits, scaled_size
 from .timeline import Frames, Span, at_constant_rate, cut, repaired
 from .times import Time, parse_rate, parse_time
 
@@ -74,6 +74,8 @@ def open_video(
     length = None if duration is None else parse_time(duration)
     if length == 0:
         raise UsageError("a duration of 0 seconds leaves no frame: give a longer one")
+    if audio not in ("none", "copy", "opus"):
+        raise UsageError(f"sound can be none, copy or opus, not '{audio}'")
     notices = Notices()
     path, name = _name_of(source)
     frames: FrameSource
@@ -136,7 +138,7 @@ class VideoReader:
 
     @property
     def notices(self) -> list[str]:
-        """What was changed so far, one sentence each."""
+        """What was changed, one sentence each."""
         return self._notices.sentences()
 
     @property
@@ -177,6 +179,9 @@ class VideoReader:
         """Decode the first frame and settle everything that depends on it."""
         source = self._source
         at = None
+        if isinstance(source, ContainerFrames):  # before a decoder reserves memory for it
+            context = source.stream().codec_context
+            check_limits(self.name, (context.width, context.height), max_side, max_pixels)
         if self._cut.start is not None:
             at = floor(self._cut.start / source.time_base)
         frames = self._on_source_clock(at)
@@ -186,11 +191,7 @@ class VideoReader:
         pts, frame = first
         if self._cut.start is not None:
             self._origin_ticks = pts
-        if max(frame.width, frame.height) > max_side or frame.width * frame.height > max_pixels:
-            raise LimitError(
-                f"{self.name} has {frame.width}x{frame.height} pictures, the limit is {max_side} "
-                f"a side and {max_pixels} samples: raise it if you trust the file"
-            )
+        check_limits(self.name, (frame.width, frame.height), max_side, max_pixels)
         rotation = rotation_of(frame)
         size = scaled_size((frame.width, frame.height), scale, turned=rotation in (90, 270))
         stream = source.stream()
@@ -221,8 +222,7 @@ class VideoReader:
     def _on_source_clock(self, at: int | None) -> Frames:
         """Repaired and cut frames with times of the container, from a key frame before ``at``."""
         source = self._source
-        step = max(round(1 / (source.fps * source.time_base)), 1)
-        frames = repaired(source.frames(at), step, self._notices)
+        frames = repaired(source.frames(at), source.time_base, source.fps, self._notices)
         return cut(frames, source.time_base, self._cut.start, self._cut.end)
 
     def _on_clip_clock(self, frames: Frames) -> Frames:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from gancodec.errors import UsageError
+from gancodec.errors import LimitError, UsageError
 
 MAX_SIDE = 16384  # as the .gvc container's default limit
+
+
+def check_limits(name: str, size: tuple[int, int], max_side: int, max_pixels: int) -> None:
+    """Raise a LimitError for a picture that is larger than allowed."""
+    width, height = size
+    if max(width, height) > max_side or width * height > max_pixels:
+        raise LimitError(
+            f"{name} has {width}x{height} pictures, the limit is {max_side} a side and "
+            f"{max_pixels} samples: raise it if you trust the file"
+        )
 
 
 def scaled_size(

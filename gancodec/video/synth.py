@@ -229,7 +229,8 @@ class _SoundEncoder:
         self._start = round(start * rate)
         self._at = 0
         self._layout = "mono" if samples.shape[0] == 1 else "stereo"
-        stream = output.add_stream(codec, rate=rate)
+        options = {"aac_coder": "fast"} if codec == "aac" else {}
+        stream = output.add_stream(codec, rate=rate, options=options)
         assert isinstance(stream, AudioStream)
         self._stream = stream
         self._stream.layout = self._layout

@@ -26,9 +26,11 @@ class PipeTarget:
     def write(self, data: bytes | memoryview) -> int:
         """Write all of it, also to a raw stream that takes a part at a time."""
         left = memoryview(data).cast("B")
+        total = left.nbytes
         while left:
-            left = left[self._stream.write(left) or 0 :]
-        return memoryview(data).nbytes
+            written: int | None = self._stream.write(left)
+            left = left[total if written is None else written :]
+        return total
 
     def flush(self) -> None:
         """Hand everything to the reader of the pipe."""

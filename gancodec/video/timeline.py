@@ -21,6 +21,9 @@ Frames = Iterator[tuple[int, VideoFrame]]
 # -ss 0.0333667 means the NTSC frame at 0.03336666...: typed times are rounded, ticks are not
 TYPING_TOLERANCE = Fraction(1, 2000)
 
+# Times that fall back by more than this are another clock, not a muxer's slip.
+START_OVER_SECONDS = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -37,16 +40,32 @@ class Span:
         return cls(zero, zero + start if start else None, end)
 
 
-def repaired(frames: Iterator[Timed], ticks_per_frame: int, notices: Notices) -> Frames:
-    """Strictly increasing times: missing ones are counted on, repeated ones moved by one tick."""
+def repaired(
+    frames: Iterator[Timed], time_base: Fraction, fps: Fraction, notices: Notices
+) -> Frames:
+    """Strictly increasing times, changed as little as that takes.
+
+    Missing times are counted on, repeated ones moved by one tick; where times start over, as in
+    recordings that were joined, what follows is joined too.
+    """
+    step = max(round(1 / (fps * time_base)), 1)
     last: int | None = None
-    for pts, frame in frames:
-        if pts is None:
+    offset = 0
+    for raw, frame in frames:
+        if raw is None:
             notices.add("{n} frames had no time and were given one from the frame rate")
-            pts = 0 if last is None else last + ticks_per_frame
-        elif last is not None and pts <= last:
-            notices.add("{n} frames repeated the time of the one before and were moved by one tick")
-            pts = last + 1
+            pts = 0 if last is None else last + step
+        else:
+            pts = raw + offset
+            if last is not None and (last - pts) * time_base > START_OVER_SECONDS:
+                notices.add("times started over {n} times and were joined")
+                offset += last + step - pts
+                pts = last + step
+            elif last is not None and pts <= last:
+                notices.add(
+                    "{n} frames repeated the time of the one before and were moved by one tick"
+                )
+                pts = last + 1
         last = pts
         yield pts, frame
 

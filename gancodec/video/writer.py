@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from gancodec.errors import UsageError
+from gancodec.errors import InputError, UsageError
 from gancodec.types import VideoInfo
 
 from .mux import CONTAINERS, MuxWriter
@@ -84,7 +84,10 @@ def _stream_of(target: Target) -> BinaryIO | None:
 
 def _kind_of(target: str | Path, path: Path) -> str:
     if path.is_dir() or str(target).endswith("/"):
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the folder {path}: {error.strerror}") from error
         return "png"
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:

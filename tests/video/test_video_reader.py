@@ -461,6 +461,29 @@ class TestDamage:
             "1 frames repeated the time of the one before and were moved by one tick"
         ]
 
+    def test_joined_recordings_go_on(self, tmp_path, read):
+        """Two transport streams glued together: the clock starts over in the middle."""
+        batch = moving_texture(32, 32, 50)
+        part = tmp_path / "part.ts"
+        write_test_video(
+            part, batch, clip_info(batch), [tone(2.0)], codec="mpeg2video", format="mpegts"
+        )
+        path = tmp_path / "whole.ts"
+        path.write_bytes(part.read_bytes() * 2)
+        clip = read(path)
+        assert len(clip.frames) in (99, 100)
+        assert clip.notices == ["times started over 1 times and were joined"]
+        steps = set(np.diff(clip.frames.pts).tolist())
+        assert steps == {3600}
+        with open_video(path, audio="copy") as reader:
+            assert reader.audio is not None
+            times = [c.time for c in reader.audio.until(None) if c.time is not None]
+            assert times == sorted(times)
+            assert 2 < times[-1] < 4.2
+            reader.skip_to(int(clip.frames.pts[80]))
+            rest = FrameBatch.concatenate(list(reader.batches(50)))
+        np.testing.assert_array_equal(rest.pts, clip.frames.pts[80:])
+
     def test_damaged_pictures_are_skipped(self, tmp_path, read):
         batch = moving_texture(64, 64, 20)
         path = write_test_video(
@@ -565,6 +588,11 @@ class TestErrors:
         batch = still(16, 16, 2)
         path = write_test_video(tmp_path / "a.mkv", batch, clip_info(batch))
         assert len(read(path.rename(tmp_path / "http:b.mkv")).frames) == 2
+
+
+def test_unknown_sound_mode():
+    with pytest.raises(UsageError, match="none, copy or opus"):
+        open_video("a.mkv", audio="mp3")
 
 
 def test_batches_continue_and_check(tmp_path):

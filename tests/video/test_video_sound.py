@@ -314,6 +314,35 @@ class TestPipes:
         assert count == 25
 
 
+def test_at_most_eight_tracks(tmp_path):
+    path = make(tmp_path, "mkv", tracks=9, seconds=1.0)
+    with open_video(path, audio="copy") as reader:
+        assert reader.audio is not None
+        assert len(reader.audio.headers) == 8
+        assert reader.notices == ["only the first 8 of 9 sound tracks are kept"]
+    chunks = chunks_of(io.BytesIO(path.read_bytes()))
+    assert {c.track for c in chunks} == set(range(8))
+
+
+def test_damaged_sound_is_skipped(tmp_path):
+    """Transport stream packets of the sound lost in the middle, as by a bad antenna."""
+    path = tmp_path / "a.ts"
+    batch = moving_texture(16, 16, 50)
+    write_test_video(
+        path, batch, clip_info(batch), [tone(2.0)], codec="mpeg2video", format="mpegts"
+    )
+    data = path.read_bytes()
+    cells = [data[k : k + 188] for k in range(0, len(data), 188)]
+    sound = [k for k, cell in enumerate(cells) if (cell[1] & 31) << 8 | cell[2] == 0x101]
+    for k in sound[20:23]:
+        cells[k] = cells[k][:20] + bytes(168)
+    path.write_bytes(b"".join(cells))
+    for mode in ("copy", "opus"):
+        with open_video(path, audio=mode) as reader:
+            assert reader.audio is not None
+            assert len(list(reader.audio.until(None))) >= 1
+
+
 def test_no_sound(tmp_path):
     batch = moving_texture(16, 16, 3)
     path = write_test_video(tmp_path / "a.mkv", batch, clip_info(batch))

@@ -336,6 +336,25 @@ class TestSound:
         with av.open(pipe) as container:
             assert sum(1 for p in container.demux(audio=0) if p.size) == 123
 
+    @pytest.mark.parametrize("kind", ["mp4", "mov", "mkv"])
+    def test_pictures_that_start_later_keep_their_distance(self, tmp_path, read, sound_of, kind):
+        batch = moving_texture(32, 32, 20)
+        pts = 5005 + 1001 * np.arange(20, dtype=np.int64)
+        batch = FrameBatch(batch.y, batch.u, batch.v, pts)
+        info = VideoInfo(32, 32, Fraction(30000, 1001), Fraction(1, 30000))
+        source = tmp_path / "in.mp4"
+        options = {"movie_timescale": "30000"}
+        write_test_video(source, batch, info, [tone(1)], codec="libx264", options=options)
+        assert read(source).seconds[0] in (Fraction(5005, 30000), Fraction(166, 1000))
+        out = tmp_path / f"out.{kind}"
+        self.copy(source, out)
+        exact = kind != "mkv"
+        for a, b in zip(read(out).seconds, read(source).seconds, strict=True):
+            assert abs(a - b) <= (0 if exact else Fraction(1, 1000))
+        assert abs(sound_of(out)[0][0] - sound_of(source)[0][0]) <= (
+            0 if exact else Fraction(1, 1000)
+        )
+
     def test_unannounced_track(self, tmp_path):
         batch = moving_texture(16, 16, 1)
         with (
@@ -428,6 +447,11 @@ class TestNeverHalfAFile:
             open_writer(full, clip_info(batch), format=kind) as writer,
         ):
             writer.write(batch)
+
+    def test_impossible_folder(self, tmp_path):
+        batch = moving_texture(16, 16, 1)
+        with pytest.raises(InputError, match="cannot make the folder"):
+            open_writer(f"{tmp_path}/no/such/", clip_info(batch))
 
     def test_unknown_kind(self, tmp_path):
         batch = moving_texture(16, 16, 1)
