@@ -20,9 +20,13 @@ from av.video.stream import VideoStream
 
 from gancodec.errors import InputError
 
+from .notices import Notices
+
 # Packets of one stream that wait while another is read from the same pipe. Ordinary files
 # interleave within a second; beyond this it is better to ask for a file than to hold the clip.
 MAX_WAITING_BYTES = 256 << 20
+
+MAX_FAILURES = 100  # damaged places in a row, with no packet between
 
 MAX_TRACKS = 8  # of sound; as the .gvc container's limit
 
@@ -65,8 +69,10 @@ class Demuxer:
         InputError: when the source cannot be opened or holds no picture track.
     """
 
-    def __init__(self, source: Path | BinaryIO, name: str) -> None:
+    def __init__(self, source: Path | BinaryIO, name: str, notices: Notices | None = None) -> None:
         self.name = name
+        self._notices = notices if notices is not None else Notices()
+        self._failures = 0
         self._source = source
         self._waiting: dict[int, deque[Packet[Any]]] = {}
         self._waiting_bytes = 0
@@ -100,7 +106,7 @@ class Demuxer:
     def duplicate(self) -> Demuxer:
         """A second reading position in the same file."""
         assert self.seekable, "a pipe has one reading position"
-        return Demuxer(self._source, self.name)
+        return Demuxer(self._source, self.name, self._notices)
 
     def reopen(self) -> None:
         """Start again from the first packet; only for files."""
@@ -160,20 +166,31 @@ class Demuxer:
             packet = queue.popleft()
             self._waiting_bytes -= packet.size
             return packet
-        if self._packets is None:
-            self._packets = iter(self.container.demux(*self._wanted()))
-        try:
-            for packet in self._packets:
-                # a flushing packet's own stream_index is always 0, so its stream is asked
-                if packet.stream.index == index:
-                    return packet
-                self._hold(packet)
-        except (av.FFmpegError, OSError) as error:
+        while True:
+            if self._packets is None:
+                self._packets = iter(self.container.demux(*self._wanted()))
+            try:
+                for packet in self._packets:
+                    self._failures = 0
+                    # a flushing packet's own stream_index is always 0, so its stream is asked
+                    if packet.stream.index == index:
+                        return packet
+                    self._hold(packet)
+            except (av.FFmpegError, OSError) as error:
+                self._skip_damage(error)
+            else:
+                return None
+
+    def _skip_damage(self, error: av.FFmpegError | OSError) -> None:
+        """Let the demuxer find its way behind a damaged place, within reason."""
+        self._failures += 1
+        if not isinstance(error, av.error.InvalidDataError) or self._failures > MAX_FAILURES:
             raise InputError(
                 f"{self.name} breaks off in the middle ({error.strerror}): "
-                "the file is damaged or cut short"
+                "get an undamaged copy, or encode the part before with -t"
             ) from error
-        return None
+        self._notices.add("{n} damaged places of the input were skipped")
+        self._packets = None
 
     def _wanted(self) -> list[Stream]:
         return [s for s in self.container.streams if s.index in self._waiting]

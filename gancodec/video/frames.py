@@ -66,7 +66,7 @@ class ContainerFrames:
     """
 
     def __init__(self, source: Path | BinaryIO, name: str, notices: Notices, sound: bool) -> None:
-        self.demuxer = Demuxer(source, name)
+        self.demuxer = Demuxer(source, name, notices)
         self._notices = notices
         self._name = name
         self._started = False
@@ -120,12 +120,13 @@ class ContainerFrames:
         return earliest if earliest >= 0 else min(Fraction(0), video)
 
     def frames(self, at: int | None = None) -> Iterator[Timed]:
+        moved, self._started = self._started, True
         if at is not None:
-            yield from self._decode(self._packets_from(at))
+            yield from self._decode(self._packets_from(at, moved))
         else:
             yield from self._decode(self.demuxer.packets(self._stream))
 
-    def _packets_from(self, at: int) -> Iterator[Packet[Any]]:
+    def _packets_from(self, at: int, moved: bool) -> Iterator[Packet[Any]]:
         """Packets from a key frame whose time is at or before ``at``."""
         first = (self._stream.start_time or 0) * self.time_base
         margins = _MARGINS_INDEXED if self.demuxer.indexed else _MARGINS_OTHER
@@ -135,7 +136,7 @@ class ContainerFrames:
                 break
             if not self.demuxer.seek(int(goal / self.time_base), self._stream):
                 break
-            self._started = True
+            moved = True
             packets = self.demuxer.packets(self._stream)
             for packet in packets:
                 if packet.is_keyframe and packet.size:
@@ -145,7 +146,7 @@ class ContainerFrames:
                         yield from packets
                         return
                     break
-        if self._started:
+        if moved:
             self._rewind()
         yield from self.demuxer.packets(self._stream)
 
@@ -157,7 +158,6 @@ class ContainerFrames:
 
     def _decode(self, packets: Iterator[Packet[Any]]) -> Iterator[Timed]:
         damaged_in_a_row = 0
-        self._started = True
         for packet in packets:
             try:
                 decoded: list[VideoFrame] = packet.decode()

@@ -15,6 +15,7 @@ from gancodec.errors import InputError
 
 from .demux import Demuxer, describe_failure
 from .frames import Timed
+from .notices import Notices
 from .probe import DEFAULT_FPS, chroma_location_of
 
 PICTURE_SUFFIXES = frozenset(
@@ -84,8 +85,9 @@ def _match_pattern(source: Path) -> list[Path]:
 class PictureFrames:
     """One frame a picture file, at a constant rate; ticks are frame numbers."""
 
-    def __init__(self, paths: list[Path], fps: Fraction | None) -> None:
+    def __init__(self, paths: list[Path], fps: Fraction | None, notices: Notices) -> None:
         self._paths = paths
+        self._notices = notices
         self.fps = fps or DEFAULT_FPS
         self.time_base = 1 / self.fps
         self.frame_count: int | None = len(paths)
@@ -107,7 +109,7 @@ class PictureFrames:
 
     def _load(self, path: Path) -> VideoFrame:
         self.close()
-        demuxer = Demuxer(path, str(path))
+        demuxer = Demuxer(path, str(path), self._notices)
         self._demuxer, self._stream = demuxer, demuxer.video_stream()
         if self.chroma_location == 0:
             self.chroma_location = chroma_location_of(demuxer.container, self._stream)

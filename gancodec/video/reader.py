@@ -84,7 +84,7 @@ def open_video(
         assert not isinstance(stream, str | Path)
         frames = ContainerFrames(stream, name, notices, audio != "none")
     elif (pictures := find_pictures(path)) is not None:
-        frames, rate = PictureFrames(pictures, rate), None
+        frames, rate = PictureFrames(pictures, rate, notices), None
     else:
         check_path(path)
         frames = ContainerFrames(path, name, notices, audio != "none")

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gancodec.errors import UsageError
+from gancodec.scene import is_scene_cut
 from gancodec.types import Color, FrameBatch
 from gancodec.video.color import rgb_to_yuv420, upsample_chroma, yuv420_to_rgb
 from gancodec.video.pad import crop_planes, pad_planes, padded_size
-from gancodec.scene import is_scene_cut
 from gancodec.video.synth import (
     clip_info,
     gradients,

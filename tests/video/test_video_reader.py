@@ -265,6 +265,13 @@ class TestPipes:
         )
         assert done.stdout.split() == [b"3", b"None"]
 
+    def test_cut_of_a_pipe(self, read, same_planes):
+        batch = moving_texture(16, 16, 8)
+        data = y4m_bytes(batch, "YUV4MPEG2 W16 H16 F25:1 Ip A1:1 C420jpeg")
+        clip = read(io.BytesIO(data), start="0.08", duration=0.12)
+        same_planes(clip.frames, batch[2:5])
+        assert clip.frames.pts.tolist() == [0, 1, 2]
+
     def test_matroska_in_a_pipe(self, tmp_path, read, same_planes):
         batch = moving_texture(32, 32, 6)
         path = write_test_video(tmp_path / "a.mkv", batch, clip_info(batch))
@@ -498,6 +505,19 @@ class TestDamage:
         clip = read(path)
         assert len(clip.frames) == 19
         assert "1 damaged pictures of the input were skipped" in clip.notices
+
+    def test_a_torn_page_is_skipped(self, tmp_path, read):
+        batch = moving_texture(64, 64, 50)
+        path = write_test_video(
+            tmp_path / "a.mkv", batch, clip_info(batch), options={"g": "5"}, codec="libx264"
+        )
+        data = bytearray(path.read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 200] = bytes(200)
+        path.write_bytes(data)
+        clip = read(path)
+        assert 25 < len(clip.frames) <= 50
+        assert clip.notices
 
     def test_nothing_but_damage(self, tmp_path):
         batch = moving_texture(16, 16, 120)
