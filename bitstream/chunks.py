@@ -90,9 +90,9 @@ class Source:
 
     def peek(self, size: int) -> bytes:
         """The next ``size`` bytes, fewer at the end, without consuming them."""
-        while self.reached < self.position + size and self._fetch(self.position + size):
-            pass
         at = self.position - self._start
+        while len(self._held) < at + size and self._fetch(self.position + size):
+            pass
         return bytes(memoryview(self._held)[at : at + size])
 
     def read(self, size: int) -> bytes:
@@ -159,6 +159,11 @@ def parse_head(data: bytes, offset: int) -> Head:
         TruncatedError: fewer than 20 bytes.
         CorruptError: no sync word, a wrong checksum, or a type that is not four letters.
     """
+    if not data:
+        raise TruncatedError(
+            f"the file ends at byte {offset} without an end mark; "
+            "fetch the rest of it, or decode what is there with --conceal"
+        )
     if len(data) < HEAD_BYTES:
         raise TruncatedError(
             f"the file ends inside a chunk head at byte {offset}; fetch the rest of it"
@@ -189,13 +194,13 @@ def read_chunk(source: Source, limits: Limits) -> Chunk:
             f"the {name} chunk at byte {offset} declares {size} bytes, the limit is {most}; "
             "raise it if you trust the file"
         )
-    payload = source.read(size)
-    trailer = source.read(_CRC.size)
-    if len(payload) < size or len(trailer) < _CRC.size:
+    body = source.read(size + _CRC.size)
+    if len(body) < size + _CRC.size:
         raise TruncatedError(
             f"the file ends inside the {name} chunk at byte {offset}; fetch the rest of it"
         )
-    intact = _CRC.unpack(trailer)[0] == _crc(kind, payload)
+    payload = body[:size]
+    intact = _CRC.unpack_from(body, size)[0] == _crc(kind, payload)
     return Chunk(kind, payload, sequence, offset, intact)
 
 

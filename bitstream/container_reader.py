@@ -188,11 +188,6 @@ class Reader:
         start = self._source.position
         chunk: Chunk | None = None
         try:
-            if not self._source.peek(1):
-                raise TruncatedError(
-                    f"the file ends after {self.frames} frames without an end mark; "
-                    "fetch the rest of it, or decode what is there with --conceal"
-                )
             chunk = read_chunk(self._source, self._limits)
             if not chunk.intact:
                 raise CorruptError(

@@ -47,8 +47,11 @@ class Limits:
 
     def payload_bytes(self, kind: bytes) -> int:
         """The longest payload accepted for a chunk of this type."""
-        tighter = {b"meta": self.json_bytes, b"iccP": self.icc_bytes}
-        return min(self.chunk_bytes, tighter.get(kind, self.chunk_bytes))
+        if kind == b"meta":
+            return min(self.chunk_bytes, self.json_bytes)
+        if kind == b"iccP":
+            return min(self.chunk_bytes, self.icc_bytes)
+        return self.chunk_bytes
 
 
 DEFAULT_LIMITS = Limits()

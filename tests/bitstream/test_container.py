@@ -291,40 +291,44 @@ def test_minor_versions(sample: bytes, streams: Any) -> None:
         streams.read_events(edit(sample, streams, header(9, 1, b"")))
 
 
-FORBIDDEN: dict[str, Callable[[Chunks], Any]] = {
-    "second GHDR": lambda c: c.insert(2, c[0]),
-    "no GHDR": lambda c: c.pop(0),
-    "no MODL": lambda c: c.pop(1),
-    "MODL behind a GOP": lambda c: c.insert(8, c.pop(1)),
-    "second MODL": lambda c: c.insert(2, c[1]),
-    "second meta": lambda c: c.insert(3, c[2]),
-    "meta behind a GOP": lambda c: c.insert(8, c.pop(2)),
-    "iccP behind a GOP": lambda c: c.insert(8, c.pop(4)),
-    "audio data without header": lambda c: c.pop(6),
-    "audio header twice": lambda c: c.insert(6, c[6]),
-    "audio without track": lambda c: c.insert(9, (b"aDAT", b"")),
-    "GOPs out of order": lambda c: c.insert(7, c.pop(8)),
-    "the same GOP twice": lambda c: c.insert(8, c[7]),
-    "a GOP missing": lambda c: c.pop(7),
-    "index missing": lambda c: c.pop(-2),
-    "index twice": lambda c: c.insert(-2, c[-2]),
-    "index wrong": lambda c: c.insert(-1, (b"gIDX", c.pop(-2)[1][:-1] + b"\x01")),
-    "index short": lambda c: c.insert(-1, (b"gIDX", c.pop(-2)[1][:-1])),
-    "GOP behind the index": lambda c: c.insert(-1, c.pop(7)),
-    "audio behind the index": lambda c: c.insert(-1, c.pop(9)),
-    "frame count": lambda c: c.append((b"GEND", c.pop()[1][:8] + struct.pack("<Q", 17))),
-    "index offset": lambda c: c.append((b"GEND", struct.pack("<Q", 1) + c.pop()[1][8:])),
-    "GEND short": lambda c: c.append((b"GEND", c.pop()[1][:15])),
-    "GEND long": lambda c: c.append((b"GEND", c.pop()[1] + b"\0")),
-    "chunk behind GEND": lambda c: c.append((b"meta", b"{}")),
-    "hdrM short": lambda c: c.insert(3, (b"hdrM", c.pop(3)[1][:-1])),
+FORBIDDEN: dict[str, tuple[str, Callable[[Chunks], Any]]] = {
+    "second GHDR": ("second header", lambda c: c.insert(2, c[0])),
+    "no GHDR": ("sound header", lambda c: c.pop(0)),
+    "no MODL": ("before the list of models", lambda c: c.pop(1)),
+    "MODL behind a GOP": ("before the list of models", lambda c: c.insert(8, c.pop(1))),
+    "second MODL": ("MODL .* out of place", lambda c: c.insert(2, c[1])),
+    "second meta": ("meta .* out of place", lambda c: c.insert(3, c[2])),
+    "meta behind a GOP": ("meta .* out of place", lambda c: c.insert(8, c.pop(2))),
+    "iccP behind a GOP": ("iccP .* out of place", lambda c: c.insert(8, c.pop(4))),
+    "audio data without header": ("no header", lambda c: c.pop(6)),
+    "audio header twice": ("begins twice", lambda c: c.insert(6, c[6])),
+    "audio without track": ("impossible", lambda c: c.insert(9, (b"aDAT", b""))),
+    "GOPs out of order": ("not after", lambda c: c.insert(7, c.pop(8))),
+    "the same GOP twice": ("not after", lambda c: c.insert(8, c[7])),
+    "a GOP missing": ("index .* does not match", lambda c: c.pop(7)),
+    "index missing": ("end mark", lambda c: c.pop(-2)),
+    "index twice": ("index", lambda c: c.insert(-2, c[-2])),
+    "index wrong": ("index", lambda c: c.insert(-1, (b"gIDX", c.pop(-2)[1][:-1] + b"\x01"))),
+    "index short": ("index", lambda c: c.insert(-1, (b"gIDX", c.pop(-2)[1][:-1]))),
+    "GOP behind the index": (
+        "out of place",
+        lambda c: c.insert(10, (b"gIDX", b"\2\0\0\0" + c.pop(-2)[1][4:44])),
+    ),
+    "audio behind the index": ("impossible", lambda c: c.insert(11, c.pop(-2))),
+    "frame count": ("17", lambda c: c.append((b"GEND", c.pop()[1][:8] + b"\x11" + bytes(7)))),
+    "index offset": ("end mark", lambda c: c.append((b"GEND", b"\1" + c.pop()[1][1:]))),
+    "GEND short": ("wrong length", lambda c: c.append((b"GEND", c.pop()[1][:15]))),
+    "GEND long": ("wrong length", lambda c: c.append((b"GEND", c.pop()[1] + b"\0"))),
+    "chunk behind GEND": ("follow the end", lambda c: c.append((b"meta", b"{}"))),
+    "hdrM short": ("27 bytes", lambda c: c.insert(3, (b"hdrM", c.pop(3)[1][:-1]))),
 }
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_forbidden_orders(name: str, sample: bytes, streams: Any, script: Any) -> None:
-    data = edit(sample, streams, FORBIDDEN[name])
-    with pytest.raises(CorruptError):
+    message, change = FORBIDDEN[name]
+    data = edit(sample, streams, change)
+    with pytest.raises(CorruptError, match=message):
         streams.read_events(data)
     # Concealed, such a file is reported as damaged and still never gives a wrong GOP.
     try:
@@ -570,6 +574,22 @@ def test_an_index_that_lies_is_found_out(sample: bytes) -> None:
     for lie in ({"pts": entry.pts + 1}, {"frames": 5}):
         with pytest.raises(CorruptError, match="not the one in the index"):
             reader.read_gop_at(dataclasses.replace(entry, **lie))
+
+
+def test_an_index_that_contradicts_the_end_mark_is_not_used(sample: bytes, streams: Any) -> None:
+    expected = Reader(io.BytesIO(sample)).index()
+    chunks = streams.split_chunks(sample)
+    payload = bytearray(chunks[-2][1])
+    for offset, code, value in (
+        (4 + 16, "<I", 5),  # frames of the first GOP
+        (4 + 40, "<Q", len(sample)),  # offset of the last
+        (4 + 20, "<Q", 9),  # offset of the second, before the first
+        (0, "<I", 2),
+    ):
+        lie = bytearray(payload)
+        struct.pack_into(code, lie, offset, value)
+        chunks[-2] = (b"gIDX", bytes(lie))
+        assert Reader(io.BytesIO(streams.join_chunks(chunks))).index() == expected
 
 
 def test_a_file_without_frames(streams: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import hashlib
 import random
 from pathlib import Path
@@ -58,6 +60,20 @@ def assert_roundtrip(tables: TableSet, stages: Stages) -> bytes:
     return data
 
 
+@functools.cache
+def bounds_of(frequencies: tuple[int, ...]) -> list[int]:
+    n, total, bounds = len(frequencies), 0, []
+    for k, f in enumerate(frequencies):
+        bounds.append((total * (2**24 - n) >> 16) + k)
+        total += f
+    return [*bounds, 2**24]
+
+
+@functools.cache
+def uniform_bounds(r: int) -> list[int]:
+    return [k << (24 - r) for k in range(2**r + 1)]
+
+
 class ReferenceCoder:
     """Section 6 of FORMAT.md in plain integers: a second implementation of the entropy layer."""
 
@@ -69,12 +85,8 @@ class ReferenceCoder:
         """Code one symbol; a decoder finds it itself."""
         raise AssertionError("a coder reads or writes")
 
-    def symbol(self, frequencies: list[int], symbol: int = 0) -> int:
-        n, total, bounds = len(frequencies), 0, []
-        for k, f in enumerate(frequencies):
-            bounds.append((total * (2**24 - n) >> 16) + k)
-            total += f
-        return self.interval([*bounds, 2**24], symbol)
+    def symbol(self, frequencies: tuple[int, ...], symbol: int = 0) -> int:
+        return self.interval(bounds_of(frequencies), symbol)
 
     def narrow(self, scale: int, bounds: list[int], symbol: int) -> None:
         self.lower += scale * bounds[symbol]
@@ -86,7 +98,7 @@ class ReferenceCoder:
         order = sorted(range(len(index)), key=lambda i: (index[i], i))
         escaped = []
         for i in order:
-            frequencies = self.tables.frequencies[index[i]].tolist()
+            frequencies = tuple(self.tables.frequencies[index[i]].tolist())
             offset, escape = int(self.tables.offsets[index[i]]), len(frequencies) - 1
             wanted = given[i] - offset if 0 <= given[i] - offset < escape else escape
             k = self.symbol(frequencies, wanted)
@@ -96,11 +108,11 @@ class ReferenceCoder:
                 e = 2 * (given[i] - b - 1) if given[i] > b else 2 * (a - 1 - given[i]) + 1
                 escaped.append((i, a, b, e))
         lengths = [
-            self.symbol(list(ESCAPE_FREQUENCIES), (e + 1).bit_length() - 1 if values else 0)
+            self.symbol(ESCAPE_FREQUENCIES, (e + 1).bit_length() - 1 if values else 0)
             for _, _, _, e in escaped
         ]
         for (i, a, b, e), r in zip(escaped, lengths, strict=True):
-            bounds = [k << (24 - r) for k in range(2**r + 1)]
+            bounds = uniform_bounds(r)
             rest = self.interval(bounds, e + 1 - 2**r if values else 0) if r else 0
             e = 2**r + rest - 1
             found[i] = a - 1 - e // 2 if e % 2 else b + 1 + e // 2
@@ -122,7 +134,7 @@ class ReferenceDecoder(ReferenceCoder):
         scale = self.range >> 24
         quantile = ((self.point - self.lower) % 2**64) // scale
         assert quantile < 2**24
-        k = max(i for i in range(len(bounds) - 1) if bounds[i] <= quantile)
+        k = bisect.bisect_right(bounds, quantile) - 1
         self.narrow(scale, bounds, k)
         if self.range < 2**32:
             self.range <<= 32
@@ -325,6 +337,17 @@ def test_data_without_symbols_and_left_over_words() -> None:
     decoder.decode(index)
     with pytest.raises(CorruptError, match="more data"):
         decoder.finish()
+
+
+@pytest.mark.parametrize("beyond", [1, -1, 32768, -32768])
+def test_values_that_no_encoder_may_write(beyond: int) -> None:
+    tables = TableSet([[32768, 16384, 16384]], [0])  # 0, 1 and escape
+    value = beyond + (32767 if beyond > 0 else -32767)
+    encoder = SymbolEncoder(tables)
+    encoder._coder.encode(np.array([2], dtype=np.int32), tables.model(0))
+    encoder._encode_escapes(np.array([value], dtype=np.int32), np.array([2], dtype=np.int32))
+    with pytest.raises(CorruptError, match="32767"):
+        SymbolDecoder(tables, encoder.finish()).decode(np.zeros(1, dtype=np.uint8))
 
 
 @pytest.mark.stress
