@@ -17,6 +17,8 @@ import pytest
 
 from gancodec.errors import InputError, LimitError, UsageError
 from gancodec.types import Color, FrameBatch, VideoInfo
+from gancodec.video.demux import Demuxer
+from gancodec.video.notices import Notices
 from gancodec.video.reader import open_video
 from gancodec.video.synth import (
     clip_info,
@@ -517,7 +519,34 @@ class TestDamage:
         path.write_bytes(data)
         clip = read(path)
         assert 25 < len(clip.frames) <= 50
-        assert clip.notices
+
+    @pytest.mark.parametrize(("failures", "read_on"), [(3, True), (1000, False)])
+    def test_the_demuxer_is_asked_again(self, tmp_path, failures, read_on):
+        batch = moving_texture(16, 16, 5)
+        path = write_test_video(tmp_path / "a.mkv", batch, clip_info(batch))
+        notices = Notices()
+        demuxer = Demuxer(path, "a.mkv", notices)
+        container, left = demuxer.container, [failures]
+
+        class Damaged:
+            streams = container.streams
+
+            def demux(self, *streams):
+                if left[0]:
+                    left[0] -= 1
+                    raise av.error.InvalidDataError(1, "Invalid data", "a.mkv")
+                return container.demux(*streams)
+
+        demuxer.container = Damaged()
+        stream = demuxer.video_stream()
+        demuxer.want([stream])
+        if read_on:
+            assert sum(p.size > 0 for p in demuxer.packets(stream)) == 5
+            assert notices.sentences() == ["3 damaged places of the input were skipped"]
+        else:
+            with pytest.raises(InputError, match=r"a\.mkv breaks off in the middle"):
+                list(demuxer.packets(stream))
+        container.close()
 
     def test_nothing_but_damage(self, tmp_path):
         batch = moving_texture(16, 16, 120)
