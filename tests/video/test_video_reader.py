@@ -535,7 +535,7 @@ class TestDamage:
                 if left[0]:
                     left[0] -= 1
                     raise av.error.InvalidDataError(1, "Invalid data", "a.mkv")
-                return container.demux(*streams)
+                yield from container.demux(*streams)
 
         demuxer.container = Damaged()
         stream = demuxer.video_stream()
