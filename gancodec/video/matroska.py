@@ -81,6 +81,7 @@ def children(data: bytes, start: int, end: int) -> Iterator[Element]:
 
 
 def unsigned(data: bytes, element: Element) -> int:
+    """The value of an element that holds an unsigned integer."""
     return int.from_bytes(data[element.payload : element.end], "big")
 
 
@@ -208,6 +209,7 @@ def codec_delay_ns(header: bytes) -> int:
 
 
 def encode(identifier: int, payload: bytes) -> bytes:
+    """An element of this id and payload, with the shortest size field."""
     head = identifier.to_bytes((identifier.bit_length() + 7) // 8, "big")
     length = next(n for n in range(1, 9) if len(payload) < (1 << 7 * n) - 1)
     return head + (len(payload) | 1 << 7 * length).to_bytes(length, "big") + payload

@@ -30,11 +30,9 @@ from .frames import ContainerFrames, FrameSource
 from .notices import Notices
 from .pictures import PictureFrames, find_pictures
 from .probe import color_of, rotation_of, sample_aspect_ratio_of
-from .scale import MAX_SIDE, check_limits, scaled_size
+from .scale import MAX_PIXELS, MAX_SIDE, check_limits, scaled_size
 from .timeline import Frames, Span, at_constant_rate, cut, repaired
 from .times import Time, parse_rate, parse_time
-
-MAX_PIXELS = 1 << 26  # as the .gvc container's default limit
 
 Source = str | Path | BinaryIO
 

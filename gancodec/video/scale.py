@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from gancodec.errors import LimitError, UsageError
 
-MAX_SIDE = 16384  # as the .gvc container's default limit
+MAX_SIDE = 16384  # as the .gvc container's default limits
+MAX_PIXELS = 1 << 26
 
 
 def check_limits(name: str, size: tuple[int, int], max_side: int, max_pixels: int) -> None:
