@@ -7,6 +7,8 @@ which takes 600 bytes and says nothing about the picture.
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,7 +22,9 @@ from gancodec.types import FrameBatch, Plane, VideoInfo
 from gancodec.video.mux import to_frame
 
 BEST_CRF, WORST_CRF = 0.0, 51.0
-_SEARCH_STEPS = 12  # crf within 51 / 2^12; one step of crf is about 12 % of the size
+_FIRST_CRF = 28.0
+_SLOPE = 0.12  # fall of the size's logarithm a step of crf, roughly, before it is measured
+_SEARCH_STEPS = 12
 _DROP_SETTINGS_NOTE = "filter_units=remove_types=6"  # NAL type 6: supplemental information
 
 
@@ -30,6 +34,18 @@ class Anchor:
 
     data: bytes
     crf: float
+
+
+def check_even(info: VideoInfo) -> None:
+    """Check that H.264 has pictures of this size.
+
+    Raises:
+        UsageError: an odd width or height.
+    """
+    if info.width % 2 or info.height % 2:
+        raise UsageError(
+            f"x264 codes 4:2:0 pictures of even size only, these are {info.width}x{info.height}"
+        )
 
 
 def encode_x264(
@@ -52,10 +68,7 @@ def encode_x264(
     Raises:
         UsageError: for an odd width or height.
     """
-    if info.width % 2 or info.height % 2:
-        raise UsageError(
-            f"x264 codes 4:2:0 pictures of even size only, these are {info.width}x{info.height}"
-        )
+    check_even(info)
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = info.width, info.height, "yuv420p"
@@ -106,19 +119,35 @@ def match_x264(
 
     The search ends within ``tolerance``; a size beyond what x264 reaches gives its nearest end.
     """
-    low, high = BEST_CRF, WORST_CRF
+    sizes: dict[float, int] = {}
     nearest: Anchor | None = None
-    for _ in range(_SEARCH_STEPS):
-        crf = (low + high) / 2
+    crf: float | None = _FIRST_CRF
+    while crf is not None and len(sizes) < _SEARCH_STEPS:
         data = encode_x264(frames, info, crf, preset=preset, threads=threads)
+        sizes[crf] = len(data)
         off = abs(len(data) - size_bytes)
         if nearest is None or off < abs(len(nearest.data) - size_bytes):
             nearest = Anchor(data, crf)
         if off <= tolerance * size_bytes:
             break
-        low, high = (crf, high) if len(data) > size_bytes else (low, crf)
+        crf = _next_crf(sizes, max(size_bytes, 1))
     assert nearest is not None
     return nearest
+
+
+def _next_crf(sizes: Mapping[float, int], goal: int) -> float | None:
+    """Where a straight line through the logarithms of the sizes meets the goal; None at an end."""
+    larger = [crf for crf, size in sizes.items() if size > goal]
+    smaller = [crf for crf, size in sizes.items() if size <= goal]
+    if larger and smaller:
+        low, high = max(larger), min(smaller)
+        drop = math.log(sizes[low] / sizes[high])
+        share = math.log(sizes[low] / goal) / drop if drop > 0 else 0.5
+        return low + (high - low) * min(max(share, 0.1), 0.9)  # both ends come nearer
+    last = max(larger) if larger else min(smaller)
+    wanted = last + math.log(sizes[last] / goal) / _SLOPE * 1.2  # a little too far, to bracket it
+    wanted = min(max(wanted, BEST_CRF), WORST_CRF)
+    return None if wanted in sizes else wanted
 
 
 def kbps_of(size_bytes: int, seconds: Fraction) -> float:

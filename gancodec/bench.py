@@ -22,6 +22,7 @@ from torch import nn
 from gancodec.codec import Decoder, Encoder
 from gancodec.config import EncodeOptions, Preset
 from gancodec.eval.anchors import decode_h264, encode_x264
+from gancodec.fileio.parallel import usable_cores
 from gancodec.registry import Model, load_model
 from gancodec.terminal import table
 from gancodec.types import FrameBatch, Packet, VideoInfo
@@ -143,7 +144,7 @@ def run_bench(
     return BenchReport(
         processor=_processor(),
         cores=os.cpu_count() or 1,
-        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        usable_cores=usable_cores(),
         threads=threads,
         torch=torch.__version__,
         device=device,

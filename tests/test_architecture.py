@@ -75,6 +75,7 @@ LAYERS: dict[str, set[str]] = {
         "video",
         "bitstream",
         "train.compressai_bridge",  # published codecs to compare with
+        "terminal",  # tables
         "registry",
         "config",
         "types",
@@ -92,15 +93,34 @@ LAYERS: dict[str, set[str]] = {
         "types",
         "errors",
     },
-    "bench": {"codec", "registry", "eval.anchors", "terminal", "video.synth", "config", "types"},
-    "demo": {"fileio", "eval", "probe", "terminal", "video", "types", "errors"},
+    "bench": {
+        "codec",
+        "fileio.parallel",  # how many cores there are to use
+        "registry",
+        "eval.anchors",
+        "terminal",
+        "video.synth",
+        "config",
+        "types",
+    },
+    "demo": {
+        "fileio",
+        "eval",
+        "terminal",
+        "video",
+        "types",
+        "errors",
+    },
     # cli: what went wrong; cli_options, cli_values: what may be typed; cli_commands: what is done
     "cli": {"cli_options", "cli_commands", "terminal", "errors", "__init__"},
     "cli_options": {"cli_values", "video.times", "errors"},
     "cli_values": {"ratecontrol", "errors"},
+    "cli_probe": {"terminal"},
     "cli_commands": {
         "bench",
         "cli_options",
+        "cli_probe",
+        "config",
         "demo",
         "eval",
         "fileio",

