@@ -17,7 +17,7 @@ WISHES = $(PYTHON) $(TORCH) $(EXTRAS)
 STRESS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint stress bench clean FORCE
+.PHONY: help demo test lint stress bench golden clean FORCE
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ stress: $(INSTALLED)  ## the randomised tests again, with STRESS (20) times the 
 
 bench: $(INSTALLED)  ## speed of encoding and decoding on this machine
 	$(BIN)/gancodec bench
+
+golden: $(INSTALLED)  ## the file that the selftest decodes, anew; only together with new weights
+	$(BIN)/python -m gancodec.selftest gancodec/weights/selftest.gvc
 
 clean:  ## remove everything that these commands made, .venv too (training runs stay)
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
