@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gancodec.bitstream import Damage, Gop, Reader, Writer, container_reader
+from gancodec.bitstream import Damage, End, Gop, Reader, Writer, container_reader
 from gancodec.errors import BitstreamError, CorruptError, TruncatedError
 
 
@@ -132,14 +132,59 @@ def test_damage_tells_where_and_is_told_once(streams: Any) -> None:
     assert all(d.reason for d in found)
 
 
+def plant(script: Any, step: int, data: bytes) -> Gop:
+    """Make bytes the first frame of the GOP that a step of a script writes."""
+    method, (gop,) = script.steps[step]
+    frame = type(gop.frames[0])(0, data)
+    gop = Gop(gop.pts, (frame, *gop.frames[1:]), gop.symbol_hash)
+    script.steps[step] = (method, (gop,))
+    return gop
+
+
+def test_damage_is_told_once_for_many_false_sync_words(streams: Any) -> None:
+    script = streams.make_script(n_gops=3, audio=False)
+    plant(script, -2, b"\xf5gVc" * 50)
+    data = bytearray(script.to_bytes())
+    offset = Reader(io.BytesIO(data)).index()[1].offset
+    data[offset + 8] ^= 1
+    events = streams.read_events(data, conceal=True)
+    assert [e.byte_offset for e in events if isinstance(e, Damage)] == [offset]
+    assert script.assert_nothing_wrong(events) == (2, 0)
+
+
+def test_a_sound_chunk_out_of_place_is_not_searched(streams: Any) -> None:
+    """What stands in its payload is no chunk, however much it looks like one."""
+    script = streams.make_script(n_gops=3, audio=False)
+    plant(script, -2, streams.frame_chunk(b"GEND", bytes(16), 99))
+    chunks = streams.split_chunks(script.to_bytes())
+    at = [kind for kind, _ in chunks].index(b"GOPS") + 1
+    data = streams.join_chunks([*chunks[: at + 1], chunks[at], chunks[0], *chunks[at + 1 :]])
+    events = streams.read_events(data, conceal=True)
+    assert script.assert_nothing_wrong(events) == (3, 0)
+    assert sum(isinstance(e, Damage) for e in events) == 2, "one for each chunk out of place"
+    assert events[-1] == End(18)
+
+
+def test_damaged_chunks_of_the_past_are_not_salvaged(streams: Any) -> None:
+    script = streams.make_script(n_gops=2, n_frames=8, audio=False)
+    chunks = streams.split_chunks(script.to_bytes())
+    at = [kind for kind, _ in chunks].index(b"GOPS")
+    old = bytearray(streams.frame_chunk(*chunks[at + 1], 1))
+    old[-13] ^= 1  # the last byte of the last frame
+    framed = [streams.frame_chunk(*chunk, i) for i, chunk in enumerate(chunks[: at + 1])]
+    events = streams.read_events(b"\x89GVC\r\n\x1a\n" + b"".join(framed) + old, conceal=True)
+    assert script.assert_nothing_wrong(events) == (1, 0)
+    old = bytearray(streams.frame_chunk(*chunks[at + 1], at + 1))
+    old[-13] ^= 1
+    events = streams.read_events(b"\x89GVC\r\n\x1a\n" + b"".join(framed) + old, conceal=True)
+    assert script.assert_nothing_wrong(events) == (1, 1), "one of the present is"
+
+
 def test_sync_words_in_payloads_do_not_confuse(streams: Any) -> None:
     """Payloads full of sync words and of whole chunks, and a head damaged in front of them."""
     script = streams.make_script(n_gops=4, audio=False)
     decoy = script.to_bytes()
-    nested = b"\xf5gVc" * 50 + decoy[8:]
-    method, (gop,) = script.steps[-3]
-    frame = type(gop.frames[0])(0, nested)
-    script.steps[-3] = (method, (type(gop)(gop.pts, (frame, *gop.frames[1:]), gop.symbol_hash),))
+    plant(script, -3, b"\xf5gVc" * 50 + decoy[8:])
     data = bytearray(script.to_bytes())
     assert [e for e in streams.read_events(data) if isinstance(e, Gop)] == script.gops
     offset = Reader(io.BytesIO(data)).index()[1].offset
