@@ -259,4 +259,5 @@ def write_golden(path: Path, model: Model) -> None:
 
 
 if __name__ == "__main__":
-    write_golden(Path(sys.argv[1]), load_model(EncodeOptions().model))
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else GOLDEN
+    write_golden(target, load_model(EncodeOptions().model))
