@@ -59,11 +59,12 @@ Indices = npt.NDArray[np.uint8]
 # The one difference between the two sides: (values, or None when decoding; tables) -> values
 Coder = Callable[[Ints | None, Indices], Ints]
 
-INTRA_BOOST = 6  # levels an intra frame is better than its GOP: every later frame leans on it
+INTRA_BOOST = 16  # levels an intra frame is better than its GOP: every later frame leans on it
 INTER_PATTERN = (-1, 0, -1, 1)  # levels by position in the GOP; the better ones serve the others
 SKIP_BELOW = 6  # table index; below, a non-zero is rarer than 0.4 % and is never coded
 HYPER_LIMIT = int(CONTEXT_MAX) - 1
-MOTION_PRICE = 0.4  # of a bit, in quantiser steps of absolute difference
+MOTION_PRICE = 0.15  # of a bit, in quantiser steps of absolute difference
+ROUNDING = 0.4  # of a latent's offset from its mean: a dead zone, as in every encoder since H.261
 
 
 # ── 1. Latents to symbols and back: integers only ────────────────────────────────────────────
@@ -97,7 +98,8 @@ def code_latents(
         chosen = (level.numpy()[coded] + tables).astype(np.uint8)
         wanted = None
         if y is not None:
-            wanted = (y[:, part] - mean / ACTIVATION_ONE).round().numpy()[coded].astype(np.int32)
+            offset = (y[:, part] - mean / ACTIVATION_ONE).numpy()[coded]
+            wanted = np.trunc(offset + np.copysign(ROUNDING, offset)).astype(np.int32)
         symbols[coded] = code(wanted, chosen)
         return (torch.from_numpy(symbols).double() * ACTIVATION_ONE + mean) * mask
 

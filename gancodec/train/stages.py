@@ -31,7 +31,7 @@ from gancodec.train.data import (
 )
 from gancodec.train.losses import psnr_y, weighted_mse
 
-INTRA_BOOST = 6  # an intra frame is coded this many levels better: every frame after leans on it
+INTRA_BOOST = 14  # an intra frame is coded about this many levels better, see codec.py
 BASIS_QUALITY = 24  # the level whose step the fresh priors expect
 
 
