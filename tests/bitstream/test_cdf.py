@@ -17,6 +17,7 @@ from gancodec.bitstream import (
     TableSet,
     gaussian_tables,
     laplace_tables,
+    logistic_tables,
     quantise_pmf,
     tables_from_histograms,
 )
@@ -92,7 +93,7 @@ def test_no_distribution(weights: Any) -> None:
         quantise_pmf(weights)
 
 
-@pytest.mark.parametrize("make", [gaussian_tables, laplace_tables])
+@pytest.mark.parametrize("make", [gaussian_tables, laplace_tables, logistic_tables])
 def test_parametric_tables(make: Any) -> None:
     scales = [0.05, 0.11, 0.5, 1, 3, 20, 256, 1e6]
     tables = make(scales, tail=2.0**-10)
