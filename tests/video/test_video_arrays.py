@@ -8,14 +8,11 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gancodec.errors import UsageError
 from gancodec.scene import is_scene_cut
 from gancodec.types import Color, FrameBatch
 from gancodec.video.color import rgb_to_yuv420, upsample_chroma, yuv420_to_rgb
-from gancodec.video.pad import crop_planes, pad_planes, padded_size
 from gancodec.video.synth import (
     clip_info,
     gradients,
@@ -125,39 +122,6 @@ class TestColor:
     def test_refuses_other_shapes(self):
         with pytest.raises(ValueError, match="rgb is"):
             rgb_to_yuv420(np.zeros((4, 4, 3), np.uint8))
-
-
-class TestPad:
-    @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([2, 16, 64]), st.integers(1, 2))
-    @pytest.mark.stress
-    def test_there_and_back(self, height, width, multiple, count):
-        rng = np.random.default_rng(height * 100 + width)
-        y = rng.integers(0, 256, (count, height, width), dtype=np.uint8)
-        shape = (count, (height + 1) // 2, (width + 1) // 2)
-        u, v = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
-        padded = pad_planes(y, u, v, multiple)
-        rows, columns = padded_size(height, width, multiple)
-        assert rows % multiple == columns % multiple == 0
-        assert rows - height < multiple
-        assert padded[0].shape == (count, rows, columns)
-        assert padded[1].shape == padded[2].shape == (count, rows // 2, columns // 2)
-        assert (padded[0][:, height - 1 :, width - 1 :] == y[:, -1:, -1:]).all()
-        for before, after in zip((y, u, v), crop_planes(*padded, height, width), strict=True):
-            np.testing.assert_array_equal(before, after)
-
-    def test_nothing_to_do_copies_nothing(self):
-        y, u = np.zeros((1, 64, 64), np.uint8), np.zeros((1, 32, 32), np.uint8)
-        assert pad_planes(y, u, u, 64)[0] is y
-
-    @pytest.mark.parametrize("multiple", [0, 1, 3, -2])
-    def test_blocks_are_even(self, multiple):
-        with pytest.raises(ValueError, match="even number"):
-            padded_size(8, 8, multiple)
-
-    def test_too_small_to_crop(self):
-        y, u = np.zeros((1, 8, 8), np.uint8), np.zeros((1, 4, 4), np.uint8)
-        with pytest.raises(ValueError, match="cannot crop y"):
-            crop_planes(y, u, u, 9, 8)
 
 
 class TestSynth:
