@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gancodec.bench import BenchReport, _Stopwatch, measure_matmul_gflops, run_bench
+from gancodec.config import EncodeOptions
 from gancodec.errors import UsageError
 
 
@@ -27,7 +28,7 @@ def test_parts_add_up_to_the_whole(report: BenchReport) -> None:
 
 def test_report_says_what_it_ran_on(report: BenchReport) -> None:
     assert (report.width, report.height, report.frames, report.threads) == (48, 32, 3, 1)
-    assert report.model == "base.v1"
+    assert report.model == EncodeOptions().model
     assert report.cores >= report.usable_cores >= 1
     text = report.to_text()
     for word in ("GFLOP/s", "1 thread used", "motion search", "detail head", "x264 medium"):

@@ -17,11 +17,12 @@ from gancodec.registry import Model, load_model
 from gancodec.types import FrameType
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL = EncodeOptions().model
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model(EncodeOptions().model)
+    return load_model(MODEL)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_command_prints_a_line_a_check_and_passes() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) >= 3
     assert all(line.startswith("ok ") for line in lines), done.stdout
-    for name in ("range coder", "model base.v1", "settings base.v1"):
+    for name in ("range coder", f"model {MODEL}", f"settings {MODEL}"):
         assert any(name in line for line in lines)
 
 
@@ -67,7 +68,7 @@ def test_range_coder_writes_the_bytes_of_the_format(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("one_setting")
 def test_golden_file_decodes(golden: Path) -> None:
-    assert "8 frames of base.v1" in selftest.check_golden(golden)
+    assert f"8 frames of {MODEL}" in selftest.check_golden(golden)
 
 
 def test_golden_file_is_the_same_every_time(golden: Path, model: Model, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_one_failure_fails_the_command(
     assert cli.main(["selftest"]) == 5
     seen = capsys.readouterr()
     assert seen.out.startswith("FAIL range coder")
-    assert "\nok   model base.v1" in seen.out
+    assert f"\nok   model {MODEL}" in seen.out
     assert seen.err == "gancodec: 1 check failed; files may not decode on this machine\n"
 
 

@@ -18,11 +18,13 @@ import pytest
 
 from gancodec import cli, cli_commands
 from gancodec.bitstream.chunks import SIGNATURE
+from gancodec.config import EncodeOptions
 from gancodec.errors import LimitError
 from gancodec.video.synth import clip_info, moving_texture, write_test_video
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 6
+MODEL = EncodeOptions().model
 
 
 Run = Callable[..., Any]
@@ -109,10 +111,62 @@ def test_verify(call: Run, coded: Path) -> None:
 def test_models(call: Run) -> None:
     text = call("models")
     assert text.code == 0
-    assert "base.v1 (default)" in text.out
+    assert f"{MODEL} (default)" in text.out
     listed = json.loads(call("models", "--json").out)
-    assert listed["base.v1"]["default"] is True
-    assert len(listed["base.v1"]["codec"]["sha256"]) == 64
+    assert listed[MODEL]["default"] is True
+    assert len(listed[MODEL]["codec"]["sha256"]) == 64
+
+
+def test_bench(call: Run) -> None:
+    result = call("bench", "--size", "32x32", "--frames", 1, "--preset", "fast", "--json")
+    assert (result.code, result.err) == (0, "")
+    found = json.loads(result.out)
+    assert (found["width"], found["frames"], found["preset"]) == (32, 1, "fast")
+
+
+def test_demo_hands_its_options_on(
+    call: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gancodec import demo
+
+    seen: dict[str, Any] = {}
+
+    class Report:
+        def to_text(self) -> str:
+            return "the table"
+
+    def run(source: Path, folder: Path, **options: Any) -> Report:
+        seen.update(options, source=source, folder=folder)
+        return Report()
+
+    monkeypatch.setattr(demo, "run_demo", run)
+    words = ["--input", "a.mp4", "--folder", tmp_path, "-t", "1.5", "--scale", "320x-2", "-q", 9]
+    result = call("demo", *words)
+    assert (result.code, result.out, result.err) == (0, "the table\n", "")
+    del seen["progress"]
+    assert seen == {
+        "source": Path("a.mp4"),
+        "folder": tmp_path,
+        "duration": Fraction(3, 2),
+        "scale": (320, -2),
+        "quality": 9,
+    }
+    monkeypatch.setattr(demo, "find_clip", lambda: Path("found.mp4"))
+    assert call("demo").code == 0
+    assert seen["source"] == Path("found.mp4")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "code"),
+    [("this is not TOML", 1), ("[run]\nfolder = 'x'\n[[stage]]\nname = 'unknown'", 1), (None, 2)],
+)
+def test_bad_recipes(call: Run, tmp_path: Path, recipe: str | None, code: int) -> None:
+    path = tmp_path / "recipe.toml"
+    if recipe is not None:
+        path.write_text(recipe)
+    result = call("train", path)
+    assert result.code == code
+    assert str(path) in result.sentence
 
 
 @contextmanager
@@ -235,7 +289,7 @@ def test_wrong_weights(
             Writer(out, reader.header, other).close()
     result = call("decode", foreign, tmp_path / "o.y4m", "--jobs", 1)
     assert result.code == 5
-    assert "base.v1" in result.sentence
+    assert MODEL in result.sentence
     result = call("encode", coded, tmp_path / "o.gvc", "--model", "none-such", "--jobs", 1)
     assert result.code in (2, 5)  # a .gvc is no input either
     assert list(tmp_path.iterdir()) == [foreign]
