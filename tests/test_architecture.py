@@ -65,6 +65,7 @@ LAYERS: dict[str, set[str]] = {
         "bitstream",  # the probability tables that come with the weights
         "registry",
         "eval.metrics",
+        "__init__",  # the version, for the card
         "config",
         "types",
         "errors",

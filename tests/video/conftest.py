@@ -62,3 +62,13 @@ def sound_of() -> Callable[..., list[tuple[Any, str]]]:
             ]
 
     return packets
+
+
+@pytest.fixture
+def with_pts():
+    """The same pictures at other times."""
+
+    def set_pts(batch: FrameBatch, pts: list[int]) -> FrameBatch:
+        return FrameBatch(batch.y, batch.u, batch.v, np.array(pts, np.int64))
+
+    return set_pts
