@@ -87,8 +87,9 @@ def code_latents(
     index = prior.z_index(quality).expand(1, prior.hyper, -(-size[0] // 4), -(-size[1] // 4))
     z: Tensor | None = None
     if y is not None:
-        z = prior.analysis(y).round().clamp(-HYPER_LIMIT, HYPER_LIMIT).cpu()
-        y = y.cpu().double()
+        y = y.cpu()  # where priors live, whatever the device of the other nets
+        z = prior.analysis(y).round().clamp(-HYPER_LIMIT, HYPER_LIMIT)
+        y = y.double()
     z_hat = _through(code, z, (index + HYPER_TABLES).numpy())
 
     def step(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
@@ -350,8 +351,8 @@ class Decoder:
         Raises:
             CorruptError: when the bytes are not a frame.
         """
-        if not data or data[0] >= QUALITY_LEVELS:
-            raise CorruptError("a frame has no valid quality byte; the GOP is damaged")
+        if not data or data[0] >= QUALITY_LEVELS or kind not in tuple(FrameType):
+            raise CorruptError("a frame has no valid quality or kind; the GOP is damaged")
         quality = torch.tensor([data[0]])
         coder = SymbolDecoder(self.model.tables, data[1:])
 

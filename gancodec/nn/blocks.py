@@ -56,7 +56,7 @@ class QualityKnots(nn.Module):
     def at(self, quality: Tensor) -> Tensor:
         """(B,) qualities, 0 .. levels-1, -> (B, C)."""
         count = self.knots.shape[0]
-        position = quality.to(self.knots.dtype) * ((count - 1) / (self.levels - 1))
+        position = quality.to(self.knots) * ((count - 1) / (self.levels - 1))
         low = position.floor().clamp(0, count - 2)
         share = (position - low).unsqueeze(1)
         index = low.long()

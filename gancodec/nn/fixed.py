@@ -11,7 +11,8 @@ is the same on every backend. (Balle et al., ICLR 2019; research on exact sums i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -90,23 +91,46 @@ class FixedConv2d(nn.Conv2d):
         return total.clamp_(-OUTPUT_MAX * ACTIVATION_ONE, OUTPUT_MAX * ACTIVATION_ONE)
 
 
+class _GlobalFlags:
+    """Backend flags are global: the first thread that needs them sets them, the last resets."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._undo = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                backends = torch.backends
+                before = torch.get_float32_matmul_precision()
+                self._undo.callback(torch.set_float32_matmul_precision, before)
+                torch.set_float32_matmul_precision("highest")
+                self._undo.enter_context(backends.nnpack.flags(enabled=False))
+                cudnn = backends.cudnn
+                self._undo.enter_context(cudnn.flags(enabled=cudnn.enabled, allow_tf32=False))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._undo.close()
+
+
+_EXACT_FLAGS = _GlobalFlags()
+
+
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Rule out every fast path that is not exact on integers; restores all flags afterwards.
 
     bf16 and TF32 drop bits; NNPACK's Winograd errs by more than our rounding may have to repair.
     """
-    backends = torch.backends
-    matmul = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with (
-            torch.inference_mode(),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-            backends.nnpack.flags(enabled=False),
-            backends.cudnn.flags(enabled=backends.cudnn.enabled, allow_tf32=False),
-        ):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(matmul)
+    with (
+        _EXACT_FLAGS,
+        torch.inference_mode(),
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+    ):
+        yield

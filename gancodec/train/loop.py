@@ -128,6 +128,14 @@ def load_average(module: nn.Module, path: Path) -> int:
         return int(file.metadata()["step"])
 
 
+def is_finished(recipe: StageRecipe, checkpoint: Path) -> bool:
+    """Whether an earlier run has trained this stage to its end."""
+    if not checkpoint.exists():
+        return False
+    with safe_open(checkpoint, "pt") as file:
+        return int(file.metadata()["step"]) >= recipe.steps
+
+
 def learning_rate(recipe: StageRecipe, step: int) -> float:
     """Warm-up, then a cosine down to 2 % of the peak."""
     warm = min(1.0, (step + 1) / WARM_UP)
@@ -198,18 +206,16 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     codec.to(recipe.device)
     for stage_recipe in recipe.stages:
-        for done in recipe.stages:  # frozen parts come from the stages before
-            path = recipe.folder / f"{done.name}.safetensors"
-            if path.exists() and done.name != stage_recipe.name:
-                load_average(codec, path)
-        if workers.rank == 0:
-            stage = stage_recipe.build(codec, recipe)  # prepares the data the others will map
+        checkpoint = recipe.folder / f"{stage_recipe.name}.safetensors"
+        if not is_finished(stage_recipe, checkpoint):
+            if workers.rank == 0:
+                stage = stage_recipe.build(codec, recipe)  # prepares data that the others map
+            workers.wait()
+            if workers.rank > 0:
+                stage = stage_recipe.build(codec, recipe)
+            run_stage(codec, stage, stage_recipe, recipe.folder, workers, log)
         workers.wait()
-        if workers.rank > 0:
-            stage = stage_recipe.build(codec, recipe)
-        run_stage(codec, stage, stage_recipe, recipe.folder, workers, log)
-        workers.wait()
-        load_average(codec, recipe.folder / f"{stage_recipe.name}.safetensors")
+        load_average(codec, checkpoint)  # the stages after stand on it
     entry = publish(codec.cpu(), recipe) if workers.rank == 0 else {}
     workers.close()
     return entry

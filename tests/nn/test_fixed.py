@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,3 +154,27 @@ def test_bits_are_those_of_a_distribution() -> None:
         symbols = torch.arange(-reach, reach + 1).double()
         bits = symbol_bits(symbols, torch.full_like(symbols, index))
         assert float((2.0**-bits).sum()) == pytest.approx(1, abs=1e-6)
+
+
+def test_flags_survive_threads() -> None:
+    """Two threads that overlap in any order leave the flags as they were."""
+    torch.set_float32_matmul_precision("medium")
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with exact_arithmetic():
+            inside.set()
+            leave.wait(30)
+
+    try:
+        thread = threading.Thread(target=hold)
+        with exact_arithmetic():
+            thread.start()
+            assert inside.wait(30)
+        assert torch.get_float32_matmul_precision() == "highest"  # the other one still computes
+        leave.set()
+        thread.join()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        leave.set()
+        torch.set_float32_matmul_precision("highest")
