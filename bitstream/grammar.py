@@ -95,7 +95,9 @@ class Grammar:
             )
         if self.frames + len(gop.frames) > self._limits.frames:
             raise LimitError(f"the file has more than {self._limits.frames} frames")
-        self._last_pts = gop.pts[-1]
+        # Times from a damaged frame on are not to be trusted, and must not condemn what follows.
+        proven = gop.pts[: gop.bad_frames[0]] if gop.bad_frames else gop.pts
+        self._last_pts = proven[-1] if proven else self._last_pts
         self.frames += len(gop.frames)
         self._n_gops += 1
         entry = pack_index_entry(gop.offset or 0, gop.pts[0], len(gop.frames))

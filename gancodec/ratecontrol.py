@@ -18,9 +18,9 @@ from gancodec.config import QUALITY_LEVELS
 from gancodec.errors import UsageError
 
 WORST, BEST = 0.0, float(QUALITY_LEVELS - 1)
-SEARCH_TOLERANCE = 0.01  # of the size: closer than this is not worth another trial
+SEARCH_TOLERANCE = 0.015  # of the size: closer than this is not worth another trial
 PASS_TOLERANCE = 0.03  # a whole file that is further off is encoded again
-MAX_TRIALS = 7
+MAX_TRIALS = 6
 MAX_PASSES = 3
 
 _START = 32.0

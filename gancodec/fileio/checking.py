@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from fractions import Fraction
 
 from gancodec.bitstream import Damage, End, Event, Gop, Reader
-from gancodec.fileio.decoding import DecodeTask, decode_gop
+from gancodec.fileio.decoding import DecodeTask, decode_gop, stored_index
 from gancodec.fileio.ends import check_device, readable
 from gancodec.fileio.headers import info_of
 from gancodec.fileio.input_clip import Source, gop_bytes
@@ -38,7 +38,7 @@ def verify(
     check = _Check(deep, check_device(device))
     with readable(source) as stream, Workers(jobs, executor, device=device) as workers:
         reader = Reader(stream, conceal=True)
-        check.begin(reader)
+        check.begin(reader, sum(entry.frames for entry in stored_index(stream)) or None)
         weight = gop_bytes(check.info, reader.header.max_gop_frames)
         for decoded, event in workers.run(decode_gop, check.work(reader.events()), weight):
             check.note(event, decoded.failure if decoded is not None else "")
@@ -58,8 +58,9 @@ class _Check:
         self._last_pts: int | None = None
         self._ended = False
 
-    def begin(self, reader: Reader) -> None:
+    def begin(self, reader: Reader, total_frames: int | None) -> None:
         self._reader = reader
+        self._total_frames = total_frames or reader.header.n_frames
         self._header = reader.header
         self.info = info_of(reader.header)
         if self._deep:
@@ -108,7 +109,7 @@ class _Check:
     def progress(self) -> Progress:
         return Progress(
             self._frames,
-            self._header.n_frames,
+            self._total_frames,
             float(self._seconds()),
             self._reader.position,
             "verify",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -155,6 +155,17 @@ class DecodeJob:
     lossless: bool = False
 
 
+def stored_index(stream: ByteReader) -> Sequence[IndexEntry]:
+    """The index at the end of a file, without moving in it; empty for pipes, or if it is gone."""
+    if not is_seekable(stream):
+        return ()
+    seekable: Any = stream
+    position = seekable.tell()
+    found = read_index(Source(stream), DEFAULT_LIMITS)
+    seekable.seek(position)
+    return found or ()
+
+
 class _Cut:
     """The wanted part of a clip in ticks; typed times are rounded, ticks are not."""
 
@@ -197,33 +208,23 @@ class Playback:
 
     def __init__(self, stream: ByteReader, job: DecodeJob, workers: Workers) -> None:
         self.job = job
-        self._stream = stream
         self.reader = Reader(stream, conceal=job.conceal)
         self.info = info_of(self.reader.header)
         self.damage: list[str] = []
         self._workers = workers
         self._cut = _Cut(job, self.info.time_base)
-        self._seekable = is_seekable(stream)
+        self._index = stored_index(stream)
         self._references = self.reader.models
         find_model(self._references, job.device)  # before anything is written
-        self.timeline = Timeline(self.info, self.reader.header.start_pts, self._index())
+        self.timeline = Timeline(self.info, self.reader.header.start_pts, self._index)
         self._promised = self.reader.header.n_frames
 
     @property
     def total_frames(self) -> int | None:
         """How many frames will come, None if unknown."""
-        if self.job.start is None and self.job.end is None:
-            return self._promised
-        return None
-
-    def _index(self) -> Sequence[IndexEntry]:
-        """For concealment: where the GOPs were before the damage, if the file still says so."""
-        if not (self.job.conceal and self._seekable):
-            return ()
-        position = self._stream.tell()  # type: ignore[attr-defined]
-        found = read_index(Source(self._stream), DEFAULT_LIMITS)
-        self._stream.seek(position)  # type: ignore[attr-defined]
-        return found or ()
+        if self.job.start is not None or self.job.end is not None:
+            return None
+        return sum(entry.frames for entry in self._index) or self._promised
 
     def output(self) -> Iterator[AudioInit | AudioData | FrameBatch]:
         """Sound as it is stored, and the wanted frames, in order; holes filled if concealing."""
@@ -246,20 +247,19 @@ class Playback:
                 yield wanted
 
     def _frames(self, gop: Gop, decoded: Iterable[DecodedGop] | None) -> Iterator[FrameBatch]:
-        if decoded is None:
-            self.timeline.passed(gop.pts[-1], len(gop.frames))
-            return
-        skipped = self._cut.span(gop.pts)[0]
+        times = _sound_times(gop)
+        skipped = len(times) if decoded is None else self._cut.span(times)[0]
         if skipped:
-            self.timeline.passed(gop.pts[skipped - 1], skipped)
-        for part in decoded:
+            self.timeline.passed(times[skipped - 1], skipped)
+        for part in decoded or ():
             for batch in self.timeline.good(part.frames):
                 if len(wanted := self._cut.take(batch)):
                     yield wanted
             if part.failure:
                 self.damage.append(part.failure)
-            if part.failure or gop.bad_frames:
                 self.timeline.damage()
+        if gop.bad_frames:
+            self.timeline.damage()
 
     # ── Events and tasks ──
 
@@ -304,9 +304,8 @@ class Playback:
             yield Work(self._task(event, number), piece)
 
     def _task(self, gop: Gop, number: int) -> DecodeTask | None:
-        first, stop = self._cut.span(gop.pts)
-        good = gop.bad_frames[0] if gop.bad_frames else len(gop.frames)
-        if first >= len(gop.frames):
+        first, stop = self._cut.span(_sound_times(gop))
+        if first >= stop:
             return None
         seconds = float(gop.pts[0] * self.info.time_base)
         return DecodeTask(
@@ -316,22 +315,26 @@ class Playback:
             device=self.job.device,
             gop=gop,
             first=first,
-            stop=min(stop, good),
+            stop=stop,
             name=f"GOP {number} at byte {gop.offset} ({seconds:.3f} s)",
             conceal=self.job.conceal,
         )
 
     def _numbered(self) -> Iterator[tuple[int, Event]]:
         """Events with the number of the GOP; with the index only GOPs, from the wanted one on."""
-        jump = self._seekable and not self.job.conceal and not self.reader.header.has_audio
+        jump = bool(self._index) and not self.job.conceal and not self.reader.header.has_audio
         if jump and self._cut.begin is not None:
-            entries = self.reader.index()
-            at = self.reader.seek_time(int(self._cut.begin)) if entries else None
-            for number, entry in enumerate(entries):
-                if at is not None and entry.offset >= at.offset:
-                    yield number, self.reader.read_gop_at(entry)
+            begin = self._cut.begin
+            first = max(sum(entry.pts <= begin for entry in self._index) - 1, 0)
+            for number in range(first, len(self._index)):
+                yield number, self.reader.read_gop_at(self._index[number])
             return
         number = 0
         for event in self.reader.events():
             yield number, event
             number += isinstance(event, Gop)
+
+
+def _sound_times(gop: Gop) -> tuple[int, ...]:
+    """Times of the frames before the first damaged one; of others the times are damaged, too."""
+    return gop.pts[: gop.bad_frames[0]] if gop.bad_frames else gop.pts

@@ -52,19 +52,25 @@ def _is_same(source: str | os.PathLike[str], target: Path) -> bool:
         return False
 
 
-def sink_of(target: Target) -> Path | ByteWriter:
-    if isinstance(target, str) and target == "-":
-        return sys.stdout.buffer
-    if isinstance(target, str | os.PathLike):
-        return Path(target)
-    return target
-
-
 @contextmanager
-def silenced(sink: Path | ByteWriter) -> Iterator[None]:
-    """Flush a stream at the end; when its reader has gone, say only that."""
+def sink_of(target: Target) -> Iterator[Path | ByteWriter]:
+    """A path for a file that is to appear when it is complete, else a stream, flushed at the end.
+
+    Raises:
+        InputError: it cannot be opened, or takes no more; in few words where a pipe's reader left.
+    """
+    opened: BinaryIO | None = None
+    sink: Path | ByteWriter
+    if isinstance(target, str) and target == "-":
+        sink = sys.stdout.buffer
+    elif not isinstance(target, str | os.PathLike):
+        sink = target
+    elif _is_special(Path(target)):
+        sink = opened = _open_special(target)
+    else:
+        sink = Path(target)
     try:
-        yield
+        yield sink
         flush = getattr(sink, "flush", None)
         if flush is not None:
             flush()
@@ -75,6 +81,25 @@ def silenced(sink: Path | ByteWriter) -> Iterator[None]:
         if isinstance(error, OSError):
             raise InputError(f"cannot write the output: {error.strerror or error}") from error
         raise
+    finally:
+        if opened is not None:
+            opened.close()
+
+
+def _is_special(path: Path) -> bool:
+    """A device or a named pipe, which cannot appear under its name."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _open_special(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        return cast(BinaryIO, open(path, "wb", buffering=0))
+    except OSError as error:
+        raise InputError(f"cannot write {os.fspath(path)}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from gancodec.config import EncodeOptions, Preset
 from gancodec.errors import UsageError
 from gancodec.fileio.decoding import DecodeJob, Playback
 from gancodec.fileio.encoding import EncodeJob, OpenClip
-from gancodec.fileio.ends import Target, check_device, check_paths, readable, silenced, sink_of
+from gancodec.fileio.ends import Target, check_device, check_paths, readable, sink_of
 from gancodec.fileio.input_clip import InputClip, Source
 from gancodec.fileio.parallel import Workers
 from gancodec.fileio.passes import encode_to_goal
@@ -25,10 +25,12 @@ from gancodec.fileio.results import DecodeStats, EncodeStats, Report
 from gancodec.fileio.video_output import decode_to
 from gancodec.fileio.writing import write_file, write_stream
 from gancodec.ratecontrol import RateGoal, parse_amount
+from gancodec.registry import list_models, load_model
 from gancodec.video.audio import AudioMode
 from gancodec.video.times import Time, parse_rate, parse_time
 
 _DEFAULTS = EncodeOptions()
+_MAX_DENOMINATOR = 4000  # of a frame rate: 30000/1001 and any decimal people type; fits 32 bits
 # Loaded long before this module; the name of the version stands there for the packaging.
 _VERSION: str = sys.modules["gancodec"].__version__
 
@@ -97,21 +99,20 @@ def encode(
         gop=gop,
         preset=preset,
         scene_cuts=scene_cuts,
-        model=model,
+        model=_model(model),
     )
     clip = InputClip(
         source,
         start=None if start is None else parse_time(start),
         duration=None if duration is None else parse_time(duration),
         scale=scale,
-        fps=None if fps is None else parse_rate(fps),
+        fps=None if fps is None else _rate(fps),
         audio=audio,
     )
     job = EncodeJob(clip, options, _metadata(metadata), check_device(device), _VERSION)
-    sink = sink_of(target)
-    if resume and not isinstance(sink, Path):
-        raise UsageError("only an encode to a file can be resumed: name one")
-    with Workers(jobs, executor, device=device) as workers, silenced(sink):
+    with Workers(jobs, executor, device=device) as workers, sink_of(target) as sink:
+        if resume and not isinstance(sink, Path):
+            raise UsageError("only an encode to a file can be resumed: name one")
         if goal is not None:
             job = replace(job, goal=str(goal))
             return encode_to_goal(job, goal, sink, workers, resuming=resume, report=progress)
@@ -192,6 +193,21 @@ def _goal(
     if size is not None:
         return RateGoal(file_bytes=parse_amount(size, "size"))
     return None
+
+
+def _model(name: str) -> str:
+    """The name of a model; a folder's is looked up once, and then known by its name."""
+    if name not in list_models() and Path(name).is_dir():
+        return load_model(name).name
+    return name
+
+
+def _rate(fps: Time) -> Fraction:
+    """A frame rate that the header can say: long decimals are rounded to a near fraction."""
+    rate = parse_rate(fps)
+    return (
+        rate if rate.denominator <= _MAX_DENOMINATOR else rate.limit_denominator(_MAX_DENOMINATOR)
+    )
 
 
 def _metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from gancodec.errors import (
 from gancodec.fileio.concealment import Timeline
 from gancodec.probe import probe
 from gancodec.types import FrameBatch, VideoInfo
-from gancodec.video.synth import moving_texture
+from gancodec.video.synth import clip_info, moving_texture, write_test_video
 
 
 def damaged(gvc: Path, number: int, frame: int = 0) -> bytes:
@@ -81,6 +81,28 @@ def test_conceal_keeps_sound_frames_of_a_damaged_gop(
     kit.assert_same(back[:14], linear[:14], times=False)
     kit.assert_same(back[14:15], linear[13:14], times=False)
     kit.assert_same(back[16:], linear[16:], times=False)
+
+
+def test_a_damaged_time_costs_no_other_gop(kit: Any, folder: Path) -> None:
+    """Where the rate varies, a frame's time can be hit, and then all behind it are wrong."""
+    batch = moving_texture(16, 16, 12)
+    pts = np.arange(12, dtype=np.int64) * 40
+    pts[11] += 3
+    batch = FrameBatch(batch.y, batch.u, batch.v, pts)
+    info = dataclasses.replace(clip_info(batch), time_base=Fraction(1, 1000))
+    source = write_test_video(folder / "vary.mkv", batch, info)
+    path = folder / "vary.gvc"
+    gancodec.encode(source, path, **{**kit.fast, "gop": 4, "scene_cuts": False})
+    gop = kit.gops_of(path)[1]
+    size_bytes = [1 if len(f.data) < 128 else 2 for f in gop.frames[:3]]
+    data = bytearray(path.read_bytes())
+    at = gop.offset + 20 + 1 + 8 + (size_bytes[0] + 3) + (size_bytes[1] + 4) + size_bytes[2]
+    assert data[at] == 40
+    data[at] ^= 0x40  # 104 ticks: the last frame would come after the next GOP has begun
+    out = folder / "vary-out.mkv"
+    stats = gancodec.decode(io.BytesIO(data), out, conceal=True, jobs=1)
+    assert stats.lost == ((Fraction(240, 1000), Fraction(320, 1000)),)
+    np.testing.assert_array_equal(kit.read_all(out).pts, pts)
 
 
 def test_conceal_in_a_part(kit: Any, gvc: Path, linear: FrameBatch) -> None:
