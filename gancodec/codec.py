@@ -289,7 +289,8 @@ class Encoder:
         level = int(np.floor(wanted + 0.5))
         self._residue = wanted - level
         if self._position == 0:
-            level += INTRA_BOOST
+            room = (QUALITY_LEVELS - 1 - level) // 2  # so that the best qualities differ, too
+            level += min(INTRA_BOOST, room) if self.options.gop > 1 else 0
         else:
             level += INTER_PATTERN[self._position % len(INTER_PATTERN)]
         return int(np.clip(level, 0, QUALITY_LEVELS - 1))
