@@ -15,6 +15,7 @@ import torch
 from gancodec.bitstream import ByteReader, ByteWriter
 from gancodec.errors import InputError, UsageError
 from gancodec.fileio.input_clip import Source
+from gancodec.video.mux import CONTAINERS
 from gancodec.video.stills import FOLDER_PATTERN, is_pattern
 from gancodec.video.targets import PipeTarget
 
@@ -93,6 +94,14 @@ def _is_special(path: Path) -> bool:
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def format_of(target: Target) -> str | None:
+    """Which kind of video the name of a device or named pipe asks for; None if it does not say."""
+    if not isinstance(target, str | os.PathLike):
+        return None
+    kind = Path(target).suffix.lower().removeprefix(".")
+    return kind if kind in CONTAINERS else None
 
 
 def _open_special(path: str | os.PathLike[str]) -> BinaryIO:

@@ -11,13 +11,13 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from gancodec.config import EncodeOptions, Preset
 from gancodec.errors import UsageError
 from gancodec.fileio.decoding import DecodeJob, Playback
 from gancodec.fileio.encoding import EncodeJob, OpenClip
-from gancodec.fileio.ends import Target, check_device, check_paths, readable, sink_of
+from gancodec.fileio.ends import Target, check_device, check_paths, format_of, readable, sink_of
 from gancodec.fileio.input_clip import InputClip, Source
 from gancodec.fileio.parallel import Workers
 from gancodec.fileio.passes import encode_to_goal
@@ -173,9 +173,16 @@ def decode(
         conceal=conceal,
         lossless=lossless,
     )
-    sink: str | Path | BinaryIO = target if not isinstance(target, os.PathLike) else Path(target)
-    with readable(source) as stream, Workers(jobs, executor, device=device) as workers:
-        return decode_to(Playback(stream, job, workers), sink, progress)
+    with (
+        readable(source) as stream,
+        Workers(jobs, executor, device=device) as workers,
+        sink_of(target) as sink,
+    ):
+        playback = Playback(stream, job, workers)
+        if isinstance(sink, Path):  # by its own spelling: "name/" is a folder to be made
+            return decode_to(playback, os.fspath(cast(Any, target)), progress)
+        kind = format_of(target)
+        return decode_to(playback, cast(BinaryIO, sink), progress, format=kind)
 
 
 # ── Checks ───────────────────────────────────────────────────────────────────────────────────

@@ -230,7 +230,8 @@ class _InOrder(Generic[_Task, _Tag, _Result]):
 def _begin_worker() -> None:
     """In a new worker: one thread, no word on Ctrl-C, and no life without the parent."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import BinaryIO
 
 from gancodec.bitstream import AudioData, AudioInit
@@ -18,15 +17,19 @@ from gancodec.video.writer import open_writer
 
 
 def decode_to(
-    playback: Playback, target: str | Path | BinaryIO, report: Report | None = None
+    playback: Playback,
+    target: str | BinaryIO,
+    report: Report | None = None,
+    *,
+    format: str | None = None,
 ) -> DecodeStats:
-    """Write all that is wanted of a file to a video.
+    """Write all that is wanted of a file to a video; ``format`` where a stream is not y4m.
 
     Raises:
         InputError: there is no frame to write, or the target cannot be written.
         BitstreamError: the file is damaged, unless concealing.
     """
-    output = _Output(playback, target, report)
+    output = _Output(playback, target, report, format)
     try:
         for item in playback.output():
             output.put(item)
@@ -40,10 +43,15 @@ class _Output:
     """A writer that is opened with the first frame, when all sound tracks are known."""
 
     def __init__(
-        self, playback: Playback, target: str | Path | BinaryIO, report: Report | None
+        self,
+        playback: Playback,
+        target: str | BinaryIO,
+        report: Report | None,
+        format: str | None,
     ) -> None:
         self._playback = playback
         self._target = target
+        self._format = format
         self._report = report
         self._writer: VideoWriter | None = None
         self._headers: dict[int, bytes] = {}
@@ -121,7 +129,11 @@ class _Output:
         origin = self._origin * playback.info.time_base
         headers = {**self._headers, **{t: cut.open(origin) for t, cut in self._cuts.items()}}
         self._writer = open_writer(
-            self._target, playback.info, lossless=playback.job.lossless, audio=headers
+            self._target,
+            playback.info,
+            lossless=playback.job.lossless,
+            audio=headers,
+            format=self._format,
         )
         early, self._early = self._early, []
         for item in early:

@@ -109,8 +109,10 @@ def test_full_disk(kit: Any, mp4: Path, gvc: Path) -> None:
     with pytest.raises(InputError, match=r"[Nn]o space left") as caught:
         gancodec.encode(mp4, "/dev/full", **kit.fast)
     assert caught.value.exit_code == 2
-    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(InputError, match="space"):
-        gancodec.decode(gvc, full, jobs=1)
+    with pytest.raises(InputError, match=r"[Nn]o space left"):
+        gancodec.encode(mp4, "/dev/full", **{**kit.fast, "quality": None}, bitrate="20k")
+    with pytest.raises(InputError, match=r"[Nn]o space left"):
+        gancodec.decode(gvc, "/dev/full", jobs=1)
 
 
 class _Gone(io.RawIOBase):

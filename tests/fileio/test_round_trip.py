@@ -68,6 +68,7 @@ def test_a_script_without_main_guard_and_two_jobs(folder: Path, mp4: Path, gvc: 
         "import sys, gancodec\nprint('run')\n"
         "gancodec.encode(sys.argv[1], sys.argv[2], quality=30, gop=6, preset='fast',\n"
         "    model='tiny.v0', jobs=2)\n"
+        "gancodec.decode(sys.argv[2], sys.argv[2] + '.y4m', jobs=2)\n"
     )
     command = [sys.executable, "-W", "error", str(script), str(mp4), str(out)]
     root = str(Path(gancodec.__file__).parents[1])
@@ -79,6 +80,9 @@ def test_a_script_without_main_guard_and_two_jobs(folder: Path, mp4: Path, gvc: 
     )
     assert (done.stdout, done.stderr, done.returncode) == ("run\n", "", 0)
     assert out.read_bytes() == gvc.read_bytes()
+    alone = folder / "one.y4m"
+    gancodec.decode(gvc, alone, jobs=1)
+    assert Path(f"{out}.y4m").read_bytes() == alone.read_bytes()
 
 
 def test_any_executor_gives_the_same_bytes(kit: Any, folder: Path, mp4: Path, gvc: Path) -> None:
@@ -123,6 +127,21 @@ def test_standard_input_and_output(
     stats = gancodec.decode("-", "-", jobs=1)
     assert stats.notices == ("y4m holds no sound: it was left out",)
     kit.assert_same(kit.read_all(out.result()), linear, times=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_named_pipes(kit: Any, folder: Path, gvc: Path, linear: FrameBatch) -> None:
+    """They stay what they are, and their names say what to write."""
+    fifo = folder / "pipe.mkv"
+    os.mkfifo(fifo)
+    with ThreadPoolExecutor(1) as pool:
+        received = pool.submit(fifo.read_bytes)
+        gancodec.decode(gvc, fifo, jobs=1, lossless=True)
+    assert fifo.is_fifo()
+    copy = folder / "received.mkv"
+    copy.write_bytes(received.result())
+    kit.assert_same(kit.read_all(copy), linear, times=False)
+    assert len(kit.sound_of(copy)) > 10
 
 
 def test_varying_frame_times_are_kept(kit: Any, folder: Path) -> None:
