@@ -166,9 +166,13 @@ class OpenClip:
         return (pts - self.header.start_pts) * self.info.time_base + 1 / self.info.fps
 
     def gops(self) -> Iterator[FrameBatch]:
-        """The GOPs that are left; the planes of the first one are let go with it."""
-        first, self._first = self._first, None
-        return chain([] if first is None else [first], self._gops)
+        """The GOPs that are left. None is held here once it was given out."""
+        return chain(self._first_gop(), self._gops)
+
+    def _first_gop(self) -> Iterator[FrameBatch]:
+        if self._first is not None:
+            held, self._first = [self._first], None
+            yield held.pop()
 
     def tasks(self, options: EncodeOptions | None = None) -> Iterator[GopTask]:
         """The GOPs that are left, for workers."""

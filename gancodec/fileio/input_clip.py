@@ -189,11 +189,17 @@ def split_gops(
                 last = held[-1]
                 apart = step is not None and int(frame.pts[0] - last.pts[0]) != step
                 if apart or opens_gop(options, len(held), last.y[0], frame.y[0]):
-                    yield FrameBatch.concatenate(held)
-                    held = []
+                    yield _release(held)
             held.append(frame)
     if held:
-        yield FrameBatch.concatenate(held)
+        yield _release(held)
+
+
+def _release(held: list[FrameBatch]) -> FrameBatch:
+    """The frames as one batch, kept by nobody here: a GOP of planes is most of our memory."""
+    gop = FrameBatch.concatenate(held)
+    held.clear()
+    return gop
 
 
 def read_gops(

@@ -30,6 +30,9 @@ MAX_AUTOMATIC_JOBS = 8  # beyond, decoding the input and memory are the limits
 # Planes of GOPs that may wait at once. Below a budget the number of jobs is the bound.
 BUDGET_BYTES = 2 << 30
 
+# A GOP of less than this is coded before a process has even started.
+_WORTHWHILE_BYTES = 2 << 20
+
 _Task = TypeVar("_Task")
 _Tag = TypeVar("_Tag")
 _Result = TypeVar("_Result")
@@ -80,7 +83,8 @@ class Work(NamedTuple, Generic[_Task, _Tag]):
 class Workers:
     """Where tasks run: here, in processes of its own, or on a caller's executor.
 
-    Processes start when a second task shows that they are worth it, and serve until ``close``.
+    Processes start when a second task shows that they are worth it, and serve until ``close``;
+    for small tasks only where their number was asked for.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Workers:
         """
         if jobs is not None and jobs < 1:
             raise UsageError(f"jobs is 1 or more, got {jobs}")
+        self._automatic = jobs is None
         if jobs is None:
             alone = device != "cpu" or multiprocessing.current_process().daemon
             jobs = 1 if alone else min(usable_cores(), MAX_AUTOMATIC_JOBS)
@@ -117,7 +122,8 @@ class Workers:
         """
         work = iter(work)
         executor = self._foreign
-        if executor is None and self.jobs > 1:
+        trifle = self._automatic and task_bytes < _WORTHWHILE_BYTES
+        if executor is None and self.jobs > 1 and not trifle:
             head = _up_to_two_tasks(work)
             work = chain(head, work)
             if sum(w.task is not None for w in head) > 1:

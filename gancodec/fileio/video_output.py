@@ -12,6 +12,7 @@ from gancodec.fileio.decoding import Playback
 from gancodec.fileio.results import DecodeStats, Progress, Report
 from gancodec.fileio.sound_cut import SoundCut
 from gancodec.types import FrameBatch
+from gancodec.video.sound import SoundTrack
 from gancodec.video.targets import VideoWriter
 from gancodec.video.writer import open_writer
 
@@ -79,6 +80,8 @@ class _Output:
         try:
             if job.start is not None or job.end is not None:
                 self._cuts[item.track] = SoundCut(item.data, job.start, job.end)
+            else:
+                SoundTrack(item.data).close()  # raises now what the writer would raise later
             self._headers[item.track] = item.data
         except CorruptError as error:
             self._give_up_sound(item.track, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,9 @@ def kit() -> type[Kit]:
     return Kit
 
 
-@pytest.fixture(scope="session", autouse=True)
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Fresh small nets under the name tiny.v0, for this process and those it starts."""
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with fresh small nets under the name tiny.v0."""
     torch.manual_seed(3)
     nets = GanCodec(SMALL)
     for name, parameter in nets.named_parameters():
@@ -129,10 +130,22 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             torch.nn.init.uniform_(parameter, 0, 2)
     folder = tmp_path_factory.mktemp("weights")
     write_model(freeze(nets, "tiny.v0"), folder, {})
+    return folder
+
+
+@contextmanager
+def known(weights: Path) -> Iterator[None]:
+    """Let this process, and those it starts, find the weights."""
     with pytest.MonkeyPatch.context() as patch:
         others = os.environ.get("GANCODEC_MODELS", "")
-        patch.setenv("GANCODEC_MODELS", os.pathsep.join(filter(None, [str(folder), others])))
-        yield folder
+        patch.setenv("GANCODEC_MODELS", os.pathsep.join(filter(None, [str(weights), others])))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_weights(weights: Path) -> Iterator[None]:
+    with known(weights):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -149,15 +162,16 @@ def mp4(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def gvc(folder: Path, mp4: Path) -> Path:
+def gvc(folder: Path, mp4: Path, weights: Path) -> Path:
     path = folder / "clip.gvc"
-    stats = gancodec.encode(mp4, path, **Kit.fast)
+    with known(weights):
+        stats = gancodec.encode(mp4, path, **Kit.fast)
     assert (stats.frames, stats.bytes) == (Kit.frames, path.stat().st_size)
     return path
 
 
 @pytest.fixture(scope="session")
-def linear(gvc: Path) -> FrameBatch:
+def linear(gvc: Path, weights: Path) -> FrameBatch:
     """All frames, decoded front to back."""
-    with gancodec.open(gvc) as video:
+    with known(weights), gancodec.open(gvc) as video:
         return video[:]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gancodec
-from gancodec.bitstream import Gop, ModelRef, Reader, Writer
+from gancodec.bitstream import AudioData, AudioInit, Gop, ModelRef, Reader, Writer
 from gancodec.errors import (
     CorruptError,
     GancodecError,
@@ -199,26 +199,26 @@ def test_unreadable_sound_names_the_remedy(
     assert gancodec.encode(source, tmp_path / "out.gvc", **kit.fast, audio="none").frames == 3
 
 
-def test_damaged_sound(kit: Any, folder: Path, gvc: Path) -> None:
-    """A cluster that does not parse, in a chunk whose checksum holds."""
-    out = io.BytesIO()
+@pytest.mark.parametrize("header_too", [False, True])
+def test_damaged_sound(kit: Any, folder: Path, gvc: Path, header_too: bool) -> None:
+    """Sound that does not parse, in chunks whose checksums hold."""
+    out, target = io.BytesIO(), folder / f"sound{header_too}.mkv"
     with gvc.open("rb") as stream:
         reader = Reader(stream)
         writer = Writer(out, reader.header, reader.models)
         for event in reader.events():
             if isinstance(event, Gop):
                 writer.write_gop(event)
-            elif hasattr(event, "track"):
-                if type(event).__name__ == "AudioInit":
-                    writer.write_audio_init(event.track, event.data)
-                else:
-                    writer.write_audio_data(event.track, b"\x1f\x43" + event.data[40:])
+            elif isinstance(event, AudioInit):
+                writer.write_audio_init(event.track, event.data[9 * header_too :])
+            elif isinstance(event, AudioData):
+                writer.write_audio_data(event.track, b"\x1f\x43" + event.data[40:])
         writer.close()
-    data = out.getvalue()
-    with pytest.raises(CorruptError):
-        gancodec.decode(io.BytesIO(data), folder / "sound.mkv", jobs=1)
-    assert not list(folder.glob("sound.mkv*"))
-    stats = gancodec.decode(io.BytesIO(data), folder / "sound.mkv", conceal=True, jobs=1)
+    for part in ({}, {"duration": 0.5}):
+        with pytest.raises(CorruptError):
+            gancodec.decode(io.BytesIO(out.getvalue()), target, jobs=1, **part)
+    assert not list(folder.glob(f"{target.name}*"))
+    stats = gancodec.decode(io.BytesIO(out.getvalue()), target, conceal=True, jobs=1)
     assert (stats.frames, stats.lost) == (kit.frames, ())
     assert any("sound track 1" in sentence for sentence in stats.damage)
 
