@@ -22,7 +22,7 @@ import gancodec
 from gancodec.eval.anchors import decode_h264, encode_x264
 from gancodec.eval.metrics import psnr_of_planes
 from gancodec.types import FrameBatch, VideoInfo
-from gancodec.video import open_video
+from gancodec.video.reader import open_video
 
 LADDER = (18, 23, 28, 33, 38, 43, 48, 51)  # rate factors of x264
 
