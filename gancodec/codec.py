@@ -59,6 +59,7 @@ Indices = npt.NDArray[np.uint8]
 # The one difference between the two sides: (values, or None when decoding; tables) -> values
 Coder = Callable[[Ints | None, Indices], Ints]
 
+BEST_LEVEL = 36  # of inter frames, at quality 63; finer steps buy little with 128 latents a block
 INTRA_BOOST = 16  # levels an intra frame is better than its GOP: every later frame leans on it
 INTER_PATTERN = (-1, 0, -1, 1)  # levels by position in the GOP; the better ones serve the others
 SKIP_BELOW = 6  # table index; below, a non-zero is rarer than 0.4 % and is never coded
@@ -284,16 +285,17 @@ class Encoder:
         self._hasher.update(values)
 
     def _level(self) -> int:
-        """Quality of this frame: a fraction becomes now the lower, now the upper level."""
-        wanted = self.options.quality + self._residue
+        """Level of this frame: what is between two levels becomes now the lower, now the upper."""
+        if self.options.gop == 1:  # every picture on its own: all 64 levels, nothing leans on them
+            wanted, offset = self.options.quality, 0
+        else:
+            wanted = self.options.quality * BEST_LEVEL / (QUALITY_LEVELS - 1)
+            intra = self._position == 0
+            offset = INTRA_BOOST if intra else INTER_PATTERN[self._position % len(INTER_PATTERN)]
+        wanted += self._residue
         level = int(np.floor(wanted + 0.5))
         self._residue = wanted - level
-        if self._position == 0:
-            room = (QUALITY_LEVELS - 1 - level) // 2  # so that the best qualities differ, too
-            level += min(INTRA_BOOST, room) if self.options.gop > 1 else 0
-        else:
-            level += INTER_PATTERN[self._position % len(INTER_PATTERN)]
-        return int(np.clip(level, 0, QUALITY_LEVELS - 1))
+        return int(np.clip(level + offset, 0, QUALITY_LEVELS - 1))
 
     def _search(self, x: Planes, level: int) -> Ints:
         assert self._loop.reference is not None

@@ -118,7 +118,7 @@ def test_the_trained_codec_compresses(trained: Model) -> None:
     sizes = [len(p.data) for p in packets]
     assert max(sizes[1:]) < 0.25 * sizes[0]
     out = decode(trained, packets, info_of(128, 96))
-    assert psnr(out, batch) > 33
+    assert psnr(out, batch) > 28  # blocks of 4x4 random samples: nothing that nature shows
 
 
 def test_quality_is_monotone(trained: Model) -> None:
@@ -131,7 +131,7 @@ def test_quality_is_monotone(trained: Model) -> None:
         fidelity.append(psnr(decode(trained, packets, info_of(112, 80)), batch))
     assert sizes == sorted(sizes)
     assert fidelity == sorted(fidelity)
-    assert sizes[-1] > 4 * sizes[0]
+    assert sizes[-1] > 3 * sizes[0]
 
 
 def test_scene_cut_opens_a_gop(small: Model) -> None:
@@ -151,12 +151,22 @@ def test_a_gop_decodes_alone(small: Model) -> None:
     assert np.array_equal(whole.y[3:], tail.y)
 
 
-def test_fractional_quality_lies_between(small: Model) -> None:
-    qualities = [p.quality for p in encode(small, clip(32, 32, 8), quality=30.5, gop=8)]
-    lower = [p.quality for p in encode(small, clip(32, 32, 8), quality=30, gop=8)]
-    extra = [a - b for a, b in zip(qualities, lower, strict=True)]
+def test_qualities_between_two_levels_alternate(small: Model) -> None:
+    """Quality 35 is level 20; two more are worth 1.14 levels, spread over the frames."""
+    upper = [p.quality for p in encode(small, clip(32, 32, 16), quality=36.75, gop=16)]
+    lower = [p.quality for p in encode(small, clip(32, 32, 16), quality=35, gop=16)]
+    assert [q - 20 for q in lower[:5]] == [16, 0, -1, 1, -1]
+    assert {a - b for a, b in zip(upper, lower, strict=True)} == {1}
+    between = [p.quality for p in encode(small, clip(32, 32, 16), quality=35.875, gop=16)]
+    extra = [a - b for a, b in zip(between, lower, strict=True)]
     assert set(extra) == {0, 1}
-    assert sum(extra) == 4
+    assert sum(extra) == 8
+
+
+def test_pictures_on_their_own_have_all_levels(small: Model) -> None:
+    for quality in (0, 17, 63):
+        packets = encode(small, clip(32, 32, 2), quality=quality, gop=1)
+        assert [p.quality for p in packets] == [quality, quality]
 
 
 @contextmanager
