@@ -413,7 +413,9 @@ def test_closed_pipe_of_a_process_is_quiet(coded: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 def test_ctrl_c_is_quiet() -> None:
     code = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # a runner in the background may have told its children to ignore it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from gancodec import cli, cli_commands\n"
         "def work(chosen):\n"
         "    print('ready', flush=True)\n"
