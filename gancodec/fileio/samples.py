@@ -43,13 +43,13 @@ class Samples:
             if short:
                 self.seconds = clip.seconds_until(spans[-1][1])
             else:
-                self.seconds = clip.reader.duration or self._measure_length(clip)
+                self.seconds = clip.reader.duration or self._measure_length(clip, spans[-1][1])
                 self._spots = self._choose_spots(clip)
             audio = _audio_bytes_of(clip) if sounding else 0
         self.goal = goal.bytes_without_sound(self.seconds, audio) - container
 
-    def _measure_length(self, clip: OpenClip) -> Fraction:
-        last = 0
+    def _measure_length(self, clip: OpenClip, last: int) -> Fraction:
+        """Read to the end, where the container does not say how long it is."""
         for gop in clip.gops():
             last = int(gop.pts[-1])
         return clip.seconds_until(last)
