@@ -42,7 +42,7 @@ from gancodec.models.motion_coding import code_field, decode_field
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
 from gancodec.nn.motion import MOTION_LIMIT, search_motion, warp
 from gancodec.nn.planes import BLOCK, Planes, frame_of, pack, planes_of, round_to_8_bit, unpack
-from gancodec.nn.prior import SCALES
+from gancodec.nn.prior import SCALES, quantise
 from gancodec.registry import (
     HYPER_TABLES,
     INTER_TABLES,
@@ -65,7 +65,6 @@ INTER_PATTERN = (-1, 0, -1, 1)  # levels by position in the GOP; the better ones
 SKIP_BELOW = 6  # table index; below, a non-zero is rarer than 0.4 % and is never coded
 HYPER_LIMIT = int(CONTEXT_MAX) - 1
 MOTION_PRICE = 0.15  # of a bit, in quantiser steps of absolute difference
-ROUNDING = 0.4  # of a latent's offset from its mean: a dead zone, as in every encoder since H.261
 
 
 # ── 1. Latents to symbols and back: integers only ────────────────────────────────────────────
@@ -100,8 +99,7 @@ def code_latents(
         chosen = (level.numpy()[coded] + tables).astype(np.uint8)
         wanted = None
         if y is not None:
-            offset = (y[:, part] - mean / ACTIVATION_ONE).numpy()[coded]
-            wanted = np.trunc(offset + np.copysign(ROUNDING, offset)).astype(np.int32)
+            wanted = quantise(y[:, part] - mean / ACTIVATION_ONE).numpy()[coded].astype(np.int32)
         symbols[coded] = code(wanted, chosen)
         return (torch.from_numpy(symbols).double() * ACTIVATION_ONE + mean) * mask
 

@@ -84,9 +84,9 @@ def load_model(name: str, device: str = "cpu") -> Model:
         ModelError: unknown name, wrong hash, foreign tensors, or a failed known-answer test.
     """
     if name not in list_models() and Path(name).is_dir():
-        os.environ["GANCODEC_MODELS"] = os.pathsep.join(
-            filter(None, [os.environ.get("GANCODEC_MODELS", ""), name])
-        )
+        known = os.environ.get("GANCODEC_MODELS", "").split(os.pathsep)
+        if name not in known:  # for worker processes, too, and for a decode of what comes out
+            os.environ["GANCODEC_MODELS"] = os.pathsep.join(filter(None, [*known, name]))
         manifest = json.loads((Path(name) / "manifest.json").read_text())
         name = next(iter(manifest))
     return _load(name, device)

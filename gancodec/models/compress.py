@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancodec.config import CodecConfig
-from gancodec.nn.blocks import QualityKnots, depthwise_stack
+from gancodec.nn.blocks import QualityKnots, depthwise_stack, full_precision
 from gancodec.nn.planes import PACKED_CHANNELS
 from gancodec.nn.prior import LatentPrior
 
@@ -89,7 +89,8 @@ class Analysis(nn.Module):
     def forward(self, signal: Tensor, inputs: Tensor, quality: Tensor) -> Tensor:
         """``signal`` (B, 96, h, w) goes through the shortcut, ``inputs`` through the net."""
         x = self.blocks(self.enter(inputs) * self.tune(quality))
-        out: Tensor = self.leave(x) + self.linear(F.pixel_unshuffle(signal, 2))
+        with full_precision():
+            out: Tensor = self.leave(x.float()) + self.linear(F.pixel_unshuffle(signal, 2))
         return out
 
 
@@ -113,8 +114,9 @@ class Synthesis(nn.Module):
             assert context is not None
             x = x + self.context(context)
         features = self.blocks(x * self.tune(quality))
-        linear = F.pixel_shuffle(self.linear(y), 2)
-        return Reconstruction(linear + self.leave(features), features)
+        with full_precision():
+            linear = F.pixel_shuffle(self.linear(y), 2)
+            return Reconstruction(linear + self.leave(features.float()), features)
 
 
 class FrameCodec(nn.Module):
@@ -142,7 +144,7 @@ class FrameCodec(nn.Module):
         with torch.no_grad():
             self.analysis.linear.weight.copy_((basis * weight)[:, :, None, None])
             self.synthesis.linear.weight.copy_((basis / weight).T[:, :, None, None])
-            gain = torch.exp(self.gain.get_buffer("ladder")[quality])
+            gain = math.exp(float(self.gain.get_buffer("ladder")[quality]))
             self.prior.set_initial_scales(deviation * gain * math.sqrt(3) / math.pi * 0.5)
 
 

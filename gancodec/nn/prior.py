@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancodec.nn.blocks import QualityKnots, round_straight_through
+from gancodec.nn.blocks import QualityKnots, full_precision, round_straight_through
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, HIDDEN_MAX, FixedConv2d
 
 SCALES = 64  # table indices; logistic scales spaced evenly in the logarithm
@@ -31,6 +31,14 @@ SCALE_MIN, SCALE_MAX = 0.04, 40.0  # in quantiser steps; at the least, a non-zer
 # a step, and an index has 64 values to cross. A power of two, so exact for integers too.
 INDEX_UNIT = 16
 _LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
+
+ROUNDING = 0.4  # of a latent's offset from its mean: a dead zone, as in every encoder since H.261
+
+
+def quantise(offset: Tensor) -> Tensor:
+    """Offsets from their means, in quantiser steps -> whole numbers, small ones to zero."""
+    return torch.trunc(offset + torch.copysign(torch.full_like(offset, ROUNDING), offset))
+
 
 # Asked to code one step: (mean, scale, mask, channels) -> decoded latents of these channels,
 # zero outside the mask. Real numbers while training, integers once frozen.
@@ -241,12 +249,17 @@ class LatentPrior(nn.Module):
 
     def forward(self, y: Tensor, quality: Tensor, temporal: Tensor | None) -> PriorOutput:
         """Training: latents in quantiser steps -> rounded latents and their bits."""
+        with full_precision():
+            return self._coded(y.float(), quality, temporal)
+
+    def _coded(self, y: Tensor, quality: Tensor, temporal: Tensor | None) -> PriorOutput:
         z_hat = round_straight_through(self.analysis(y))
         hyper_bits = symbol_bits(z_hat, self.z_index(quality)).sum((1, 2, 3))
         bits: list[Tensor] = []
 
         def code(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
-            symbol = round_straight_through(y[:, part] - mean)
+            offset = y[:, part] - mean
+            symbol = offset + (quantise(offset) - offset).detach()  # the encoder's own rounding
             bits.append((symbol_bits(symbol, scale) * mask).sum((1, 2, 3)))
             return (symbol + mean) * mask
 

@@ -42,6 +42,8 @@ class Workers:
     def __init__(self) -> None:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
@@ -110,7 +112,10 @@ class StageState:
                     p.copy_(file.get_tensor(f"weight/{name}"))
                     a.copy_(file.get_tensor(f"average/{name}"))
                 state = {
-                    key: file.get_tensor(f"adam/{key}/{name}")
+                    # AdamW counts its steps on the CPU, its moments live where the weights do
+                    key: file.get_tensor(f"adam/{key}/{name}").to(
+                        "cpu" if key == "step" else p.device
+                    )
                     for key in ("step", "exp_avg", "exp_avg_sq")
                     if f"adam/{key}/{name}" in keys
                 }

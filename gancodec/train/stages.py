@@ -40,6 +40,12 @@ def balance_of_levels(config: CodecConfig) -> Tensor:
     return (step_sizes(config) / 32).sqrt()
 
 
+def level_weights(codec: GanCodec) -> tuple[Tensor, Tensor]:
+    """(levels,) weight of the error and of the whole loss of each level, on the nets' device."""
+    device = next(codec.parameters()).device
+    return lagrange_weights(codec.config).to(device), balance_of_levels(codec.config).to(device)
+
+
 class Stage(Protocol):
     """One stage: which parameters train, and a step on a random batch."""
 
@@ -78,8 +84,7 @@ class IntraStage:
         self, codec: GanCodec, folders: list[Path], cache: Path, *, batch: int, patch: int
     ) -> None:
         self.codec, self.batch, self.patch = codec, batch, patch
-        self.weights = lagrange_weights(codec.config)
-        self.balance = balance_of_levels(codec.config)
+        self.weights, self.balance = level_weights(codec)
         self.stills: list[Picture] = load_stills(folders, patch)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -127,8 +132,7 @@ class _RollOut:
         crops: int = 6,
     ) -> None:
         self.codec, self.batch, self.frames = codec, batch, frames
-        self.weights = lagrange_weights(codec.config)
-        self.balance = balance_of_levels(codec.config)
+        self.weights, self.balance = level_weights(codec)
         self.data = prepare_sequences(folders, cache, size=patch, length=length, crops=crops)
 
     def draw(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, Tensor, Tensor]:
