@@ -53,6 +53,13 @@ class QualityKnots(nn.Module):
         """(levels, C): the vector of every integer quality."""
         return self.at(torch.arange(self.levels, device=self.knots.device))
 
+    def set_table(self, table: Tensor) -> None:
+        """Take the knots from the nearest levels of a (levels, C) table."""
+        count = self.knots.shape[0]
+        levels = torch.linspace(0, self.levels - 1, count).round().long()
+        with torch.no_grad():
+            self.knots.copy_(table[levels])
+
     def at(self, quality: Tensor) -> Tensor:
         """(B,) qualities, 0 .. levels-1, -> (B, C)."""
         count = self.knots.shape[0]

@@ -76,6 +76,17 @@ class FixedConv2d(nn.Conv2d):
         self.frozen = (wide_weight.to(dtype), wide_bias.to(dtype).view(1, -1, 1, 1))
         return dtype
 
+    def thaw(self) -> None:
+        """Back to float arithmetic, on the very numbers that the integers stand for."""
+        if self.frozen is None or self.bias is None:
+            return
+        weight, bias = (t.double() for t in self.frozen)
+        with torch.no_grad():
+            self.weight.copy_(weight / (1 << WEIGHT_BITS))
+            bias = bias.flatten() - (1 << (WEIGHT_BITS - 1))
+            self.bias.copy_(bias / (1 << (WEIGHT_BITS + ACTIVATION_BITS)))
+        self.frozen = None
+
     def forward(self, x: Tensor) -> Tensor:
         """Real numbers while training; integers (real value x 2^ACTIVATION_BITS) once frozen."""
         if self.frozen is None:

@@ -189,6 +189,18 @@ class LatentPrior(nn.Module):
                 module.freeze(stored[f"{name}.weight"], stored[f"{name}.bias"], wide=wide)
         self.frozen_tables = (stored["bias"].double(), stored["z_index"].to(torch.int64))
 
+    def thaw(self) -> None:
+        """Back to floats that can be trained on, from the integers of frozen weights."""
+        if self.frozen_tables is None:
+            return
+        for module in self.modules():
+            if isinstance(module, FixedConv2d):
+                module.thaw()
+        bias, z_index = self.frozen_tables
+        self.bias.set_table(bias / ACTIVATION_ONE)
+        self.z_scale.set_table(z_index.double() / INDEX_UNIT)
+        self.frozen_tables = None
+
     def z_index(self, quality: Tensor) -> Tensor:
         """Scale index of the hyper-latents, (B, Z, 1, 1)."""
         if self.frozen_tables is not None:

@@ -7,6 +7,7 @@ parametric one. Nothing is computed from floats on the machine that decodes.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -100,6 +101,14 @@ def freeze(nets: GanCodec, name: str = "unnamed", tables: TableSet | None = None
     for part in (nets.intra, nets.inter):
         part.prior.freeze()
     return Model(name, nets, tables or parametric_tables(), ())
+
+
+def thaw(model: Model) -> GanCodec:
+    """Nets to train on from, copied from a frozen model."""
+    nets = copy.deepcopy(model.nets)
+    for part in (nets.intra, nets.inter):
+        part.prior.thaw()
+    return nets.train().requires_grad_(True)
 
 
 def write_model(model: Model, folder: Path, card: dict[str, Any]) -> dict[str, Any]:

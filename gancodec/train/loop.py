@@ -27,6 +27,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gancodec.models.compress import GanCodec
+from gancodec.registry import load_model
+from gancodec.train.export import thaw
 from gancodec.train.publish import publish
 from gancodec.train.recipe import Recipe, StageRecipe
 from gancodec.train.stages import Stage
@@ -149,14 +151,24 @@ def learning_rate(recipe: StageRecipe, step: int) -> float:
 
 
 def run_stage(
-    codec: GanCodec, stage: Stage, recipe: StageRecipe, folder: Path, workers: Workers, log: Log
+    codec: GanCodec,
+    stage: Stage,
+    recipe: StageRecipe,
+    folder: Path,
+    workers: Workers,
+    log: Log,
+    *,
+    fresh: bool = True,
 ) -> None:
-    """Train one stage to its end, or go on where an earlier run stopped."""
+    """Train one stage to its end, or go on where an earlier run stopped.
+
+    ``fresh`` nets are initialised from the data first; others are trained on as they are.
+    """
     state = StageState(codec, stage.parameters(), recipe.learning_rate)
     checkpoint = folder / f"{recipe.name}.safetensors"
     if checkpoint.exists():
         state.load(checkpoint)
-    else:
+    elif fresh:
         stage.start()
         state.average = [p.detach().clone() for p in state.parameters]
     last_save = time.monotonic()
@@ -207,7 +219,7 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
     workers = Workers()
     recipe.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    codec = GanCodec(recipe.config)
+    codec = thaw(load_model(recipe.start_from)) if recipe.start_from else GanCodec(recipe.config)
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     codec.to(recipe.device)
     for stage_recipe in recipe.stages:
@@ -218,7 +230,8 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
             workers.wait()
             if workers.rank > 0:
                 stage = stage_recipe.build(codec, recipe)
-            run_stage(codec, stage, stage_recipe, recipe.folder, workers, log)
+            fresh = not recipe.start_from
+            run_stage(codec, stage, stage_recipe, recipe.folder, workers, log, fresh=fresh)
         workers.wait()
         load_average(codec, checkpoint)  # the stages after stand on it
     entry = publish(codec.cpu(), recipe) if workers.rank == 0 else {}

@@ -60,6 +60,7 @@ class Recipe:
     summary: str = ""
     licence: str = "unknown"
     credits: tuple[str, ...] = ()
+    start_from: str = ""  # a model to train on from, instead of fresh nets
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -119,4 +120,5 @@ class Recipe:
             summary=run.get("summary", ""),
             licence=run.get("licence", "unknown"),
             credits=tuple(run.get("credits", ())),
+            start_from=run.get("start_from", ""),
         )

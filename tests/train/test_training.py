@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 from gancodec.codec import Decoder, Encoder
 from gancodec.errors import InputError, ModelError, UsageError
-from gancodec.registry import _load, find_model, load_model
+from gancodec.registry import _load, find_model, known_answer_of, load_model
 from gancodec.train import loop
 from gancodec.train.data import find_sources, prepare_sequences, still_batch
+from gancodec.train.export import freeze, thaw
 from gancodec.train.loop import train
 from gancodec.train.publish import clips_of
 from gancodec.train.recipe import Recipe
@@ -92,6 +93,14 @@ def test_recipe_to_video(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyP
     for p in packets:
         decoder.decode(p.kind, p.pts, p.data)
         assert decoder.symbol_hash == p.symbol_hash
+    again = freeze(thaw(model))  # train on from shipped weights: nothing is lost on the way
+    assert known_answer_of(again.nets) == known_answer_of(model.nets)
+    further = path.read_text().replace("[run]", '[run]\nstart_from = "tiny.v1"')
+    path.write_text(further.replace(f'"{tmp_path / "run"}"', f'"{tmp_path / "further"}"'))
+    train(Recipe.read(path), log=lambda _: None)
+    first = json.loads((tmp_path / "further" / "intra.jsonl").read_text().splitlines()[0])
+    fresh = json.loads((tmp_path / "run" / "intra.jsonl").read_text().splitlines()[0])
+    assert first["loss"] < fresh["loss"]
     _load.cache_clear()
     weights = folder / "tiny.v1.codec.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
