@@ -88,7 +88,7 @@ def psnr(a: FrameBatch, b: FrameBatch) -> float:
     return float(-10 * np.log10(np.mean((a.y.astype(float) - b.y) ** 2) / 255**2))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (17, 33), (16, 16), (65, 47), (130, 24)])
+@pytest.mark.parametrize("size", [(1, 1), (17, 33), (16, 16), (65, 47), (130, 24), (854, 480)])
 def test_any_size_round_trips(small: Model, size: tuple[int, int]) -> None:
     batch = clip(*size, 3)
     packets = encode(small, batch, gop=3, scene_cuts=False)
