@@ -3,11 +3,11 @@
 #   PYTHON=python3.12 make test          another interpreter (3.11 or newer)
 #   TORCH=torch==2.13.0 make test        this torch, installed before anything asks for one;
 #                                        unset, the package index decides (on Linux a CUDA build)
-#   EXTRAS=compressai,demo,dev make test other optional dependencies of pyproject.toml
+#   EXTRAS=demo,dev,eval make test        other optional dependencies of pyproject.toml
 
 PYTHON ?= python3
 TORCH ?=
-EXTRAS ?= demo,dev
+EXTRAS ?= compressai,demo,dev,eval
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check

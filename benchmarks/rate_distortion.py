@@ -20,7 +20,7 @@ import numpy as np
 
 import gancodec
 from gancodec.eval.anchors import decode_h264, encode_x264
-from gancodec.eval.metrics import psnr_of_planes
+from gancodec.eval.fidelity import psnr_of_planes
 from gancodec.types import FrameBatch, VideoInfo
 from gancodec.video.reader import open_video
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gancodec.bitstream.chunks import SIGNATURE
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.anchors import kbps_of
-from gancodec.eval.metrics import Metric, Values, check_size
+from gancodec.eval.metric import Context, Meter, Metric, Values
+from gancodec.eval.metrics import check_size
 from gancodec.fileio import Progress
 from gancodec.fileio import open as open_gvc
 from gancodec.terminal import table
@@ -141,6 +140,7 @@ def compare(
     distorted: str | Path,
     metrics: Sequence[Metric],
     *,
+    weights: Mapping[str, Path] | None = None,
     device: str = "cpu",
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
@@ -149,6 +149,7 @@ def compare(
     Args:
         reference, distorted: videos or ``.gvc`` files of one picture size.
         metrics: as `gancodec.eval.metrics.select_metrics` gives them.
+        weights: files of metrics whose nets cannot be shipped, by metric name.
         device: where a ``.gvc`` file is decoded.
         progress: told after every few frames.
 
@@ -165,12 +166,13 @@ def compare(
                 "scale one to the size of the other"
             )
         check_size(list(metrics), *sizes[0])
-        measured = _measure(sides, metrics, progress)
-        if not measured:
+        context = Context(sides[0].info, weights or {})
+        meters = [metric.start(context) for metric in metrics]
+        shared = _measure(sides, meters, progress)
+        if not shared:
             raise InputError("there is no pair of frames to compare: one of the files is empty")
-        values = [np.concatenate(of_metric) for of_metric in zip(*measured, strict=True)]
+        values = [meter.finish() for meter in meters]
         facts = [side.facts() for side in sides]
-    shared = len(values[0])
     notices = [notice for side in sides for notice in side.notices]
     if facts[0].frames != facts[1].frames:
         notices.append(
@@ -190,30 +192,31 @@ def compare(
 
 def _measure(
     sides: Sequence[_Side],
-    metrics: Sequence[Metric],
+    meters: Sequence[Meter],
     progress: Callable[[Progress], None] | None,
-) -> list[list[Values]]:
-    """The values of every metric for some frames at a time, to the end of the shorter file."""
-    measured: list[list[Values]] = []
+) -> int:
+    """Feed every metric some frames at a time, to the end of the shorter file; how many."""
     done = 0
     a, b = sides
     while True:
         first, second = a.read(), b.read()
         if first is None or second is None:
-            return measured
+            return done
         n = min(len(first), len(second))
         pair = first[:n], second[:n]
-        measured.append([metric.measure(*pair) for metric in metrics])
+        for meter in meters:
+            meter.add(*pair)
         done += n
         if progress is not None:
             seconds = float(done / a.info.fps)
             progress(Progress(done, a.info.frames, seconds, 0, "compare"))
         if len(first) != len(second):
-            return measured
+            return done
 
 
 def _score(metric: Metric, values: Values) -> Score:
     at = metric.worst(values)
+    frame = at + 1 if metric.per == "pair" else at  # a pair is known by its second frame
     return Score(
         metric=metric.name,
         title=metric.title,
@@ -221,5 +224,5 @@ def _score(metric: Metric, values: Values) -> Score:
         higher_is_better=metric.higher_is_better,
         mean=float(values.mean()),
         worst=float(values[at]),
-        worst_frame=at,
+        worst_frame=frame,
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 from gancodec.errors import GancodecError, InputError
 from gancodec.eval.anchors import check_even, decode_h264, encode_x264, kbps_of, match_x264
-from gancodec.eval.metrics import psnr_of_planes
+from gancodec.eval.fidelity import psnr_of_planes
 from gancodec.eval.side_by_side import save_side_by_side
 from gancodec.fileio import decode, encode
 from gancodec.terminal import table

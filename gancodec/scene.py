@@ -60,7 +60,8 @@ def _thumbnail(plane: Plane) -> _Thumbnail:
     sums = np.add.reduceat(plane.astype(np.int64), row_edges, axis=0)
     sums = np.add.reduceat(sums, column_edges, axis=1)
     areas = np.outer(np.diff(row_edges, append=height), np.diff(column_edges, append=width))
-    return sums // areas
+    means: _Thumbnail = np.floor_divide(sums, areas, dtype=np.int64)
+    return means
 
 
 def _mean(thumbnail: _Thumbnail) -> int:

@@ -14,7 +14,8 @@ import gancodec
 from gancodec import cli
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.compare import Comparison, compare
-from gancodec.eval.metrics import PSNR_OF_EQUAL_DB, psnr_of_planes, select_metrics
+from gancodec.eval.fidelity import PSNR_OF_EQUAL_DB, psnr_of_planes
+from gancodec.eval.metrics import select_metrics
 from gancodec.types import FrameBatch
 from gancodec.video.synth import clip_info, moving_texture, write_test_video
 

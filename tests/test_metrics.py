@@ -10,13 +10,8 @@ import pytest
 
 from gancodec.errors import UsageError
 from gancodec.eval.anchors import decode_h264, encode_x264, kbps_of, match_x264
-from gancodec.eval.metrics import (
-    METRICS,
-    PSNR_OF_EQUAL_DB,
-    check_size,
-    psnr_of_planes,
-    select_metrics,
-)
+from gancodec.eval.fidelity import PSNR_OF_EQUAL_DB, psnr_of_planes
+from gancodec.eval.metrics import METRICS, check_size, select_metrics
 from gancodec.types import FrameBatch
 from gancodec.video.synth import clip_info, moving_texture, noisy_pan
 

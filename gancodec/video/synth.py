@@ -159,9 +159,9 @@ def tone(
     """A (channels, samples) tone, a fifth higher in every further channel, with a slow beat."""
     t = np.arange(round(seconds * rate)) / rate
     beat = 0.2 + 0.1 * np.sin(2 * np.pi * 1.5 * t)
-    return np.stack(
-        [beat * np.sin(2 * np.pi * hertz * 1.5**c * t) for c in range(channels)]
-    ).astype(np.float32)
+    waves = np.stack([beat * np.sin(2 * np.pi * hertz * 1.5**c * t) for c in range(channels)])
+    samples: npt.NDArray[np.float32] = waves.astype(np.float32)
+    return samples
 
 
 def write_test_video(

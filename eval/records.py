@@ -1,0 +1,160 @@
+"""Records: one JSON object a line for every codec, clip, quality and way of decoding.
+
+A record says everything its numbers depend on, so a plotted point can be traced to a file and made
+again. A failure is a record, too: ``error`` tells why, and there are no metrics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gancodec.errors import InputError
+
+RECORDS = "records.jsonl"  # name of the file in a run's folder
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric of one record.
+
+    ``values`` holds a value for every ``every``-th frame (or pair of frames, or just one a clip).
+    """
+
+    mean: float
+    values: tuple[float, ...]
+    every: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One file, decoded one way, measured.
+
+    Attributes:
+        key: hash of everything that was asked for; equal keys are the same work.
+        codec: label of the codec in the suite; with it, curves are made of records.
+        kind: the codec's kind, or ``module:name``.
+        quality: the codec's own number (crf, qp, 0..63 ...).
+        settings, decode: what else the codec was told, for encoding and for decoding.
+        clip, clip_sha256: name and hash of the pictures; width, height, fps, frames: of them.
+        bytes: size of the file; bpp, kbps: the same a luma sample, and 1000 bits a second.
+        file: where the file is stored, relative to the run's folder; empty if it is not kept.
+        scores: by metric name. errors: why a metric has no score, by its name.
+        error: why there is no file or no picture; empty when all is well.
+        versions, machine: what computed it, on what.
+    """
+
+    key: str
+    codec: str
+    kind: str
+    quality: float
+    settings: dict[str, Any]
+    decode: dict[str, Any]
+    clip: str
+    clip_sha256: str = ""
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    frames: int = 0
+    bytes: int = 0
+    bpp: float = 0.0
+    kbps: float = 0.0
+    file: str = ""
+    file_sha256: str = ""
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    scores: dict[str, Score] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    time: str = ""  # ISO 8601, UTC, of the end of the work
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was asked for was measured."""
+        return not self.error and not self.errors
+
+    def value(self, name: str) -> float | None:
+        """Mean of a metric, or ``bpp``, ``kbps``, ``bytes``, ``encode_fps``, ``decode_fps``."""
+        if name in ("bpp", "kbps", "bytes"):
+            return None if self.error else float(getattr(self, name))
+        if name in ("encode_fps", "decode_fps"):
+            seconds = self.encode_seconds if name == "encode_fps" else self.decode_seconds
+            return self.frames / seconds if seconds > 0 else None
+        score = self.scores.get(name)
+        return None if score is None else score.mean
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        """The reverse of `to_json`.
+
+        Raises:
+            ValueError: it is not a record.
+        """
+        raw = json.loads(line)
+        try:
+            scores = {
+                name: Score(s["mean"], tuple(s["values"]), s.get("every", 1))
+                for name, s in raw.pop("scores", {}).items()
+            }
+            return cls(**raw, scores=scores)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a record: {error}") from error
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Add a line to a file of records, whole or not at all as far as the system allows."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(record.to_json() + "\n")
+
+
+def read_records(path: Path) -> list[Record]:
+    """All records of a file or a run's folder; of equal keys the last one counts.
+
+    A last line that was cut off by a kill is left out: its work is simply done again.
+
+    Raises:
+        InputError: there is no such file, or a line in the middle of it is no record.
+    """
+    if path.is_dir():
+        path = path / RECORDS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read records from {path}: {error.strerror}") from error
+    found: dict[str, Record] = {}
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = Record.from_json(line)
+        except ValueError as error:
+            if number == len(lines):  # nothing behind it, not even its end of line
+                break
+            raise InputError(f"{path}, line {number}: {error}") from error
+        found.pop(record.key, None)  # keep the order of the last ones
+        found[record.key] = record
+    return list(found.values())
+
+
+def curves(
+    records: Iterable[Record], rate: str, metric: str
+) -> dict[tuple[str, str], list[tuple[float, float, Record]]]:
+    """Points (rate, value, record) by (codec, clip), by rising rate; failures are left out."""
+    found: dict[tuple[str, str], list[tuple[float, float, Record]]] = {}
+    for record in records:
+        x, y = record.value(rate), record.value(metric)
+        if x is not None and y is not None:
+            found.setdefault((record.codec, record.clip), []).append((x, y, record))
+    for points in found.values():
+        points.sort(key=lambda p: p[0])
+    return found
