@@ -6,7 +6,10 @@ again. A failure is a record, too: ``error`` tells why, and there are no metrics
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -111,9 +114,18 @@ class Record:
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Add a line to a file of records, whole or not at all as far as the system allows."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(record.to_json() + "\n")
+    """Add a line to a file of records; what a kill left of a line before it is cut off."""
+    path.touch()
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                end = file.read().rfind(b"\n") + 1
+        file.truncate(end)
+        file.seek(end)
+        file.write(f"{record.to_json()}\n".encode())
 
 
 def read_records(path: Path) -> list[Record]:
@@ -158,3 +170,21 @@ def curves(
     for points in found.values():
         points.sort(key=lambda p: p[0])
     return found
+
+
+_COLUMNS = ("codec", "clip", "quality", "frames", "bytes", "bpp", "kbps", "error")
+
+
+def to_csv(records: Iterable[Record]) -> str:
+    """A table with a line a record: what it is, its rates, every metric's mean, seconds, key."""
+    kept = list(records)
+    metrics = list(dict.fromkeys(name for r in kept for name in r.scores))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*_COLUMNS, *metrics, "encode_seconds", "decode_seconds", "key"])
+    for r in kept:
+        means = [r.value(name) for name in metrics]
+        shown = ["" if mean is None else f"{mean:g}" for mean in means]
+        about = [getattr(r, name) for name in _COLUMNS]
+        writer.writerow([*about, *shown, r.encode_seconds, r.decode_seconds, r.key])
+    return stream.getvalue()

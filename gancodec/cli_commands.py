@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from gancodec.cli_eval import run_eval
 from gancodec.cli_options import files_of
 from gancodec.errors import CorruptError, InputError, ModelError
 from gancodec.progress import ProgressLine, summary_text
@@ -182,7 +183,8 @@ def run_compare(chosen: Namespace) -> None:
     """``gancodec compare``."""
     from gancodec.eval.metrics import select_metrics
 
-    metrics = select_metrics(chosen.metrics)
+    weights = {name: Path(path) for name, path in chosen.weights}
+    metrics = select_metrics(chosen.metrics, weights)
     from gancodec.eval.compare import compare  # with torch, so only where there is work to do
 
     line = ProgressLine()
@@ -191,6 +193,7 @@ def run_compare(chosen: Namespace) -> None:
             chosen.reference,
             chosen.distorted,
             metrics,
+            weights=weights,
             device=chosen.device or "cpu",
             progress=line,
         )
@@ -265,5 +268,6 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "compare": run_compare,
     "bench": run_bench,
     "demo": run_demo,
+    "eval": run_eval,
     "train": run_train,
 }

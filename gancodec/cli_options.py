@@ -17,9 +17,9 @@ from gancodec.cli_values import (
     count,
     number_in,
     parse_picture_size,
-    parse_size,
 )
 from gancodec.errors import UsageError
+from gancodec.video.scale import parse_size
 from gancodec.video.times import parse_rate, parse_time
 
 _EXIT_CODES = """\
@@ -37,7 +37,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (_add_encode, _add_decode, _add_inspection, _add_measurement, _add_train):
+    for add in (_add_encode, _add_decode, _add_inspection, _add_measurement, _add_eval, _add_train):
         add(commands)
     return parser
 
@@ -181,7 +181,15 @@ def _add_measurement(commands: Any) -> None:
         "--metrics",
         default="psnr,ssim",
         metavar="LIST",
-        help="of psnr, psnr-y, psnr-u, psnr-v, psnr-yuv, ssim, ms-ssim; default psnr,ssim",
+        help="such as psnr,ssim,vmaf; all: `gancodec eval metrics`; default psnr,ssim",
+    )
+    p.add_argument(
+        "--weights",
+        action="append",
+        type=checked(_named_file),
+        default=[],
+        metavar="METRIC=FILE",
+        help="weights of a metric that comes without them: lpips=FILE",
     )
     _add_device(p)
     _add_json(p)
@@ -219,6 +227,66 @@ def _add_measurement(commands: Any) -> None:
         "--scale", type=checked(parse_size), default=(640, -2), metavar="WxH", help="640x-2"
     )
     p.add_argument("-q", "--quality", type=number_in(0, 63, "quality"), default=20, metavar="0..63")
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise ValueError(f"{text!r} is no METRIC=FILE")
+    return name, path
+
+
+def _add_eval(commands: Any) -> None:
+    p = _plain(commands, "eval", "measure codecs beside one another: rate, distortion, perception")
+    parts = p.add_subparsers(dest="eval_command", metavar="COMMAND", title="commands")
+
+    p = _plain(parts, "run", "encode, decode and measure all that a suite names")
+    p.add_argument("suite", metavar="SUITE", help="a TOML file, or one that ships: quick, full")
+    p.add_argument("-o", dest="output", default="runs", metavar="DIR", help="default runs")
+    p.add_argument(
+        "--clip",
+        action="append",
+        metavar="PATH",
+        help="measure on this file or folder instead of the suite's clips; may be repeated",
+    )
+    p.add_argument("--frames", type=count(), metavar="N", help="at most so many of each clip")
+    p.add_argument("-m", "--metrics", metavar="LIST", help="instead of the suite's")
+    p.add_argument("--force", action="store_true", help="do again what is there already")
+    _add_jobs(p)
+
+    p = _eval_part(parts, "bd", "BD-rate of every codec against an anchor")
+    p.add_argument("--test", metavar="NAME", help="only this codec; all of them unless given")
+    _add_json(p)
+
+    p = _eval_part(parts, "plot", "draw curves as SVG and PNG, with the points as CSV")
+    p.add_argument("-o", dest="output", metavar="DIR", help="default RUN/plots")
+    p.add_argument(
+        "--published",
+        action="append",
+        metavar="FILE",
+        help="points from CompressAI or DCVC JSON, HiFiC or MS-ILLM CSV; may be repeated",
+    )
+
+    p = _plain(parts, "report", "one HTML file with tables, curves and pictures side by side")
+    p.add_argument("run", metavar="RUN", help="folder of a run")
+    p.add_argument("-o", dest="output", metavar="FILE", help="default RUN/report.html")
+    p.add_argument("--anchor", metavar="NAME", help="codec to compare with")
+
+    p = _eval_part(parts, "export", "write records as a table, or as CompressAI's JSON")
+    p.add_argument("-o", dest="output", metavar="FILE", help="default standard output")
+    p.add_argument("--format", choices=("csv", "compressai"), default="csv", help="default csv")
+    p.add_argument("--test", metavar="NAME", help="codec to export as CompressAI's JSON")
+
+    _plain(parts, "metrics", "list the metrics, and whether each can run here")
+
+
+def _eval_part(parts: Any, name: str, about: str) -> Parser:
+    """What the commands on existing records have in common."""
+    p = _plain(parts, name, about)
+    p.add_argument("records", nargs="+", metavar="RUN", help="folders of runs, or JSONL files")
+    p.add_argument("--anchor", metavar="NAME", help="codec to compare with; the suite's own")
+    p.add_argument("-m", "--metrics", metavar="LIST", help="all that were measured unless given")
+    return p
 
 
 def _add_train(commands: Any) -> None:

@@ -6,15 +6,13 @@ Values are checked as far as they can be without the input, so that a typing mis
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from gancodec.errors import UsageError
 from gancodec.ratecontrol import parse_amount
-
-_SIZE = re.compile(r"(-?\d+)[xX:](-?\d+)")
+from gancodec.video.scale import parse_size
 
 Convert = Callable[[str], Any]
 
@@ -66,18 +64,6 @@ def checked(convert: Callable[[str], Any]) -> Convert:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return run
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height: ``640x360``; one may be -1 or -2 to keep the shape.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is no picture size: write 640x360, or 640x-2 to keep the shape")
-    return int(match[1]), int(match[2])
 
 
 def parse_picture_size(text: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from gancodec.terminal import in_bytes
+from gancodec.terminal import in_bytes, printable
 
 _REDRAW_SECONDS = 0.2  # the eye is no faster, and a slow terminal is not kept busy
 _CLEAR_TO_END = "\x1b[K"
@@ -86,6 +86,54 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except ValueError:  # closed
         return False
+
+
+class TaskLine:
+    """The same for work that is counted in tasks: how many are done, what failed, time left."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what = what
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._shown = _is_terminal(self._stream)
+        self._begun = clock()
+        self._drawn = False
+
+    def __call__(self, done: int, total: int, failed: int, label: str) -> None:
+        """Redraw: ``done`` of ``total`` tasks, the last of which was ``label``."""
+        if not self._shown:
+            return
+        text = task_text(self._what, done, total, failed, label, self._clock() - self._begun)
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write(f"\r{printable(text)[:width]}{_CLEAR_TO_END}")
+        self._stream.flush()
+        self._drawn = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._drawn:
+            self._drawn = False
+            self._stream.write(f"\r{_CLEAR_TO_END}")
+            self._stream.flush()
+
+
+def task_text(
+    what: str, done: int, total: int, failed: int, label: str, elapsed_seconds: float
+) -> str:
+    """The line: ``eval  12/40  2 failed  x265 medium 27 city  0:03:20 left``."""
+    parts = [f"{what}  {done}/{total}"]
+    if failed:
+        parts.append(f"{failed} failed")
+    parts.append(label)
+    if 0 < done < total:
+        parts.append(f"{_clock_time(elapsed_seconds * (total - done) / done)} left")
+    return "  ".join(parts)
 
 
 def progress_text(step: Step, elapsed: float) -> str:

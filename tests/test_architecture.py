@@ -78,6 +78,7 @@ LAYERS: dict[str, set[str]] = {
         "train.compressai_bridge",  # published codecs to compare with
         "terminal",  # tables
         "registry",
+        "__init__",  # the version, for the records
         "config",
         "types",
         "errors",
@@ -114,11 +115,13 @@ LAYERS: dict[str, set[str]] = {
     },
     # cli: what went wrong; cli_options, cli_values: what may be typed; cli_commands: what is done
     "cli": {"cli_options", "cli_commands", "terminal", "errors", "__init__"},
-    "cli_options": {"cli_values", "video.times", "errors"},
-    "cli_values": {"ratecontrol", "errors"},
+    "cli_options": {"cli_values", "video.scale", "video.times", "errors"},
+    "cli_values": {"ratecontrol", "video.scale", "errors"},
     "cli_probe": {"terminal"},
+    "cli_eval": {"eval", "progress", "terminal", "errors"},
     "cli_commands": {
         "bench",
+        "cli_eval",
         "cli_options",
         "cli_probe",
         "config",

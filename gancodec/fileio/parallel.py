@@ -127,7 +127,7 @@ class Workers:
             head = _up_to_two_tasks(work)
             work = chain(head, work)
             if sum(w.task is not None for w in head) > 1:
-                executor = self._start()
+                executor = self.start()
         if executor is None:
             for w in work:
                 yield None if w.task is None else _alone(function, w.task), w.tag
@@ -135,7 +135,9 @@ class Workers:
         limit = max(1, min(self.jobs + 1, BUDGET_BYTES // max(task_bytes, 1)))
         yield from _InOrder[_Task, _Tag, _Result](executor, function).run(work, limit)
 
-    def _start(self) -> ProcessPoolExecutor:
+    def start(self) -> ProcessPoolExecutor:
+        """The processes themselves: one torch thread each, ended with this process, and none runs
+        its main script again."""
         if self._own is None:
             self._own = ProcessPoolExecutor(
                 self.jobs, mp_context=_Context(), initializer=_begin_worker

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from gancodec.errors import LimitError, UsageError
 
 MAX_SIDE = 16384  # as the .gvc container's default limits
 MAX_PIXELS = 1 << 26
+_SIZE = re.compile(r"(-?\d+)[xX:](-?\d+)")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height: ``640x360``; one may be -1 or -2 to keep the shape.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no picture size: write 640x360, or 640x-2 to keep the shape")
+    return int(match[1]), int(match[2])
 
 
 def check_limits(name: str, size: tuple[int, int], max_side: int, max_pixels: int) -> None:

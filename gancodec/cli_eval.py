@@ -1,0 +1,186 @@
+"""``gancodec eval ...``: rate, distortion and perception of codecs, from real files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gancodec.errors import InputError, UsageError
+from gancodec.progress import TaskLine
+from gancodec.terminal import note, printable, say, table
+
+if TYPE_CHECKING:
+    from gancodec.eval.records import Record
+
+
+def run_eval(chosen: Namespace) -> None:
+    """``gancodec eval COMMAND``."""
+    if chosen.eval_command is None:
+        raise UsageError("eval needs a command; see `gancodec eval --help`")
+    _COMMANDS[chosen.eval_command](chosen)
+
+
+def _run(chosen: Namespace) -> None:
+    from gancodec.eval.runner import describe, reasons, run
+    from gancodec.eval.suite import ClipSpec, read_suite
+
+    suite = read_suite(chosen.suite)
+    changes: dict[str, Any] = {}
+    if chosen.clip:
+        first = suite.clips[0]
+        changes["clips"] = tuple(
+            ClipSpec(path, frames=first.frames, scale=first.scale) for path in chosen.clip
+        )
+    if chosen.metrics is not None:
+        from gancodec.eval.metrics import parse_metrics
+
+        changes["metrics"] = tuple(m.name for m in parse_metrics(chosen.metrics))
+    suite = dataclasses.replace(suite, **changes)
+    if chosen.frames is not None:
+        clips = tuple(dataclasses.replace(c, frames=chosen.frames) for c in suite.clips)
+        suite = dataclasses.replace(suite, clips=clips)
+    line = TaskLine("eval")
+    try:
+        summary = run(
+            suite,
+            chosen.output,
+            jobs=chosen.jobs,
+            force=chosen.force,
+            progress=lambda p: line(p.done, p.total, p.failed, p.label),
+        )
+    finally:
+        line.clear()
+    print(table(describe(summary)))
+    total, failed = len(summary.records), len(summary.failed)
+    say(f"{summary.measured} records measured, {total - summary.measured} were there already")
+    if failed:
+        for reason in reasons(summary):
+            note(reason)
+        raise InputError(f"{failed} of {total} records are incomplete; run it again to try those")
+
+
+def _records(chosen: Namespace) -> list[Record]:
+    from gancodec.eval.records import read_records
+
+    found = [r for path in chosen.records for r in read_records(Path(path))]
+    for path in getattr(chosen, "published", None) or ():
+        from gancodec.eval.published import read_published
+
+        found += [r for curve in read_published(Path(path)) for r in curve.to_records()]
+    if not any(not r.error for r in found):
+        raise InputError("there is no record without an error; run the suite first")
+    failed = sum(not r.is_complete for r in found)
+    if failed:
+        note(f"{failed} of {len(found)} records are incomplete and leave gaps")
+    return found
+
+
+def _anchor(chosen: Namespace, records: Sequence[Record]) -> str:
+    """Who the others are compared with: asked for, or what the run says."""
+    if chosen.anchor:
+        return str(chosen.anchor)
+    from gancodec.eval.runner import RUN
+
+    for path in map(Path, chosen.records):
+        about = (path if path.is_dir() else path.parent) / RUN
+        if about.is_file() and (anchor := json.loads(about.read_text("utf-8")).get("anchor")):
+            return str(anchor)
+    known = ", ".join(dict.fromkeys(r.codec for r in records))
+    raise UsageError(f"name the codec to compare with by --anchor; there are: {known}")
+
+
+def _metrics(chosen: Namespace, records: Sequence[Record]) -> list[str]:
+    """Metrics that were asked for, or all that the records have."""
+    if chosen.metrics is not None:
+        from gancodec.eval.metrics import parse_metrics
+
+        return [m.name for m in parse_metrics(chosen.metrics)]
+    return list(dict.fromkeys(name for r in records for name in r.scores))
+
+
+def _bd(chosen: Namespace) -> None:
+    from gancodec.eval.bdrate import bd_rate
+
+    records = _records(chosen)
+    anchor = _anchor(chosen, records)
+    labels = dict.fromkeys(r.codec for r in records if r.codec != anchor)
+    tests = [chosen.test] if chosen.test else list(labels)
+    tables = [
+        bd_rate(records, anchor=anchor, test=test, metric=metric)
+        for metric in _metrics(chosen, records)
+        for test in tests
+    ]
+    if chosen.json:
+        json.dump([t.to_dict() for t in tables], sys.stdout, indent=1)
+        print()
+    else:
+        text = "\n\n".join(t.to_text() for t in tables)
+        print("\n".join(map(printable, text.split("\n"))))
+
+
+def _plot(chosen: Namespace) -> None:
+    from gancodec.eval.curves import plot_all
+
+    records = _records(chosen)
+    folder = Path(chosen.output or Path(chosen.records[0]) / "plots")
+    files = plot_all(records, folder, _anchor(chosen, records), _metrics(chosen, records))
+    say(f"{len(files)} files written to {folder}")
+
+
+def _report(chosen: Namespace) -> None:
+    from gancodec.eval.report import write_report
+
+    run = Path(chosen.run)
+    output = Path(chosen.output or run / "report.html")
+    write_report(run, output, anchor=chosen.anchor)
+    say(f"{output} written: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _export(chosen: Namespace) -> None:
+    from gancodec.eval.records import to_csv
+
+    records = _records(chosen)
+    if chosen.format == "csv":
+        text = to_csv(records)
+    else:
+        from gancodec.eval.published import to_compressai_json
+
+        codec = chosen.test or next(iter(dict.fromkeys(r.codec for r in records)))
+        text = json.dumps(to_compressai_json(records, codec), indent=1) + "\n"
+    if chosen.output in (None, "-"):
+        sys.stdout.write(text)
+        return
+    try:
+        Path(chosen.output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {chosen.output}: {error.strerror}") from error
+
+
+def _list_metrics(chosen: Namespace) -> None:
+    from gancodec.eval.metrics import METRICS
+
+    rows = [("metric", "unit", "better", "a value a", "here")]
+    for metric in METRICS:
+        try:
+            metric.check({})
+            here = "yes"
+        except UsageError as error:
+            here = f"no: {error}"
+        better = "higher" if metric.higher_is_better else "lower"
+        rows.append((metric.name, metric.unit or "-", better, metric.per, here))
+    print(table(rows))
+
+
+_COMMANDS = {
+    "run": _run,
+    "bd": _bd,
+    "plot": _plot,
+    "report": _report,
+    "export": _export,
+    "metrics": _list_metrics,
+}
