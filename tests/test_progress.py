@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gancodec.progress import ProgressLine, progress_text, summary_text
+from gancodec.progress import ProgressLine, TaskLine, progress_text, summary_text
 from gancodec.terminal import in_bytes, printable, table
 
 
@@ -133,3 +133,19 @@ def test_sizes_and_tables() -> None:
     assert table([("", "fps"), ("encode", "9"), ("x", "1000")]) == (
         "         fps\nencode     9\nx       1000"
     )
+
+
+def test_tasks_are_counted_in_place() -> None:
+    stream, clock = Terminal(), Clock()
+    line = TaskLine("eval", stream=stream, clock=clock)
+    clock.now += 10
+    line(2, 10, 0, "x265 medium 27 city")
+    line(3, 10, 1, "evil\x1b[2J")
+    line.clear()
+    first, second, last = stream.getvalue().split("\r")[1:]
+    assert first == "eval  2/10  x265 medium 27 city  0:00:40 left\x1b[K"
+    assert second == "eval  3/10  1 failed  evil\\x1b[2J  0:00:23 left\x1b[K"
+    assert last == "\x1b[K"
+    quiet = io.StringIO()
+    TaskLine("eval", stream=quiet, clock=clock)(1, 2, 0, "a")
+    assert quiet.getvalue() == ""

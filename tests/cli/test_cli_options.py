@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gancodec.cli_options import build_parser, files_of
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("encode", "decode", "probe", "verify", "selftest"),
-    *("models", "compare", "bench", "demo", "train"),
+    *("models", "compare", "bench", "demo", "eval", "train"),
 )
 
 
@@ -142,6 +142,15 @@ def sections() -> dict[str, str]:
     return dict(re.findall(r"^## gancodec (\w+)$(.*?)(?=^## |\Z)", text, re.M | re.S))
 
 
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """What a command takes, those of its own commands included."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for part in action.choices.values():
+                yield from actions_of(part)
+
+
 def test_manual_describes_every_command() -> None:
     assert tuple(sections()) == COMMANDS
 
@@ -151,7 +160,7 @@ def test_manual_and_parser_know_the_same_options(command: str) -> None:
     documented = set()
     for row in re.findall(r"^\| (`-.*?) \|", sections()[command], re.M):
         documented |= set(re.findall(r"`(--?[A-Za-z_]+)`", row))
-    known = {s for a in subparsers()[command]._actions for s in a.option_strings}
+    known = {s for a in actions_of(subparsers()[command]) for s in a.option_strings}
     assert documented == known - {"-h", "--help"}
 
 
