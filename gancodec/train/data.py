@@ -139,7 +139,7 @@ class Sequences(NamedTuple):
     size: int
 
 
-def prepare_sequences(
+def prepare_patches(
     folders: list[Path],
     cache: Path,
     *,
@@ -148,30 +148,40 @@ def prepare_sequences(
     crops: int = 6,
     photo_takes: int = 3,
     seed: int = 0,
-) -> Sequences:
-    """Cut sequences and search their motion, or open what an earlier call prepared."""
+) -> Path:
+    """Cut sequences, or find what an earlier call cut: the file of patches (N, T, 3/2 S^2)."""
     videos, pictures = find_sources(folders)
     settings = {
         "files": [f"{p.name}:{p.stat().st_size}" for p in [*videos, *pictures]],
         "numbers": [size, length, crops, photo_takes, seed],
     }
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    patch_file, motion_file = cache / f"patches-{key}.npy", cache / f"motion-{key}.npy"
-    if not motion_file.exists():
+    path = cache / f"patches-{key}.npy"
+    if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(seed)
         patches: list[Samples] = []
-        for path in videos:
-            patches.extend(_video_sequences(path, rng, size, length, crops))
-        for path in pictures:
-            patches.extend(_camera_sequences(path, rng, size, length, photo_takes))
-        stack = np.stack(patches)
-        np.save(patch_file, stack)
-        motion = np.concatenate(
-            [_motion_of(stack[k : k + 16], size) for k in range(0, len(stack), 16)]
-        )
-        np.save(motion_file, motion)
-    return Sequences(np.load(patch_file, mmap_mode="r"), np.load(motion_file, mmap_mode="r"), size)
+        for video in videos:
+            patches.extend(_video_sequences(video, rng, size, length, crops))
+        for picture in pictures:
+            patches.extend(_camera_sequences(picture, rng, size, length, photo_takes))
+        part = path.with_suffix(".part.npy")
+        np.save(part, np.stack(patches))
+        part.replace(path)
+    return path
+
+
+def prepare_sequences(
+    folders: list[Path], cache: Path, *, size: int = 128, **numbers: int
+) -> Sequences:
+    """`prepare_patches` with the motion of each sequence, searched once."""
+    patch_file = prepare_patches(folders, cache, size=size, **numbers)
+    motion_file = cache / patch_file.name.replace("patches", "motion")
+    patches = np.load(patch_file, mmap_mode="r")
+    if not motion_file.exists():
+        parts = [_motion_of(patches[k : k + 16], size) for k in range(0, len(patches), 16)]
+        np.save(motion_file, np.concatenate(parts))
+    return Sequences(patches, np.load(motion_file, mmap_mode="r"), size)
 
 
 def _video_sequences(

@@ -15,7 +15,7 @@ import numpy as np
 import gancodec
 from gancodec.models.compress import GanCodec
 from gancodec.registry import Model, parameter_count
-from gancodec.train.data import Sequences, prepare_sequences
+from gancodec.train.data import Samples, prepare_patches
 from gancodec.train.export import count_tables, freeze, write_model
 from gancodec.train.recipe import Recipe
 from gancodec.types import FrameBatch, VideoInfo
@@ -24,13 +24,15 @@ COUNTED_CLIPS = 192  # sequences behind the probability tables
 COUNTED_LEVELS = (4, 10, 16, 22, 28, 34, 40, 46, 52, 58)
 
 
-def clips_of(data: Sequences, count: int, seed: int = 0) -> Iterator[tuple[VideoInfo, FrameBatch]]:
-    """Some of the prepared sequences as clips."""
-    size, half = data.size, data.size // 2
+def clips_of(
+    patches: Samples, size: int, count: int, seed: int = 0
+) -> Iterator[tuple[VideoInfo, FrameBatch]]:
+    """Some of the prepared sequences, (N, T, 3/2 size^2), as clips."""
+    half = size // 2
     info = VideoInfo(size, size, Fraction(25), Fraction(1, 25))
     rng = np.random.default_rng(seed)
-    for row in rng.choice(len(data.patches), min(count, len(data.patches)), replace=False):
-        flat = data.patches[row]
+    for row in rng.choice(len(patches), min(count, len(patches)), replace=False):
+        flat = patches[row]
         y, u, v = np.split(flat, [size * size, size * size + half * half], 1)
         frames = len(flat)
         yield (
@@ -52,11 +54,12 @@ def publish(codec: GanCodec, recipe: Recipe) -> dict[str, Any]:
     options = next((s.options for s in recipe.stages if s.name == "inter"), {})
     patch = next((s.patch for s in recipe.stages if s.name == "inter"), recipe.stages[0].patch)
     keys = ("length", "crops")
-    data = prepare_sequences(
-        recipe.data, recipe.cache, size=patch, **{k: options[k] for k in keys if k in options}
-    )
+    numbers = {k: options[k] for k in keys if k in options}
+    patches = prepare_patches(recipe.data, recipe.cache, size=patch, **numbers)
     model = freeze(codec, recipe.name)
-    tables = count_tables(model, clips_of(data, COUNTED_CLIPS), COUNTED_LEVELS)
+    tables = count_tables(
+        model, clips_of(np.load(patches, mmap_mode="r"), patch, COUNTED_CLIPS), COUNTED_LEVELS
+    )
     model = Model(recipe.name, model.nets, tables, ())
     return write_model(model, recipe.folder / "model", card_of(codec, recipe))
 

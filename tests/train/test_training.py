@@ -180,7 +180,7 @@ def test_sequences_are_prepared_once(tmp_path: Path, data: Path) -> None:
     assert stamp == max(p.stat().st_mtime_ns for p in tmp_path.iterdir())
     assert np.array_equal(first.patches, again.patches)
     assert first.motion.shape == (len(first.patches), 3, 2, 8, 8)
-    info, batch = next(clips_of(first, 1))
+    info, batch = next(clips_of(first.patches, first.size, 1))
     assert (info.width, len(batch)) == (64, 4)
 
 
