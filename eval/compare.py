@@ -43,7 +43,7 @@ class Score:
     higher_is_better: bool
     mean: float
     worst: float
-    worst_frame: int  # its number, from 0
+    worst_frame: int | None  # its number, from 0; None where one value tells of the whole clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,19 @@ class Comparison:
         ]
         rows = [("", "mean", "worst", "frame")]
         rows += [
-            (s.title, _with_unit(s.mean, s.unit), _with_unit(s.worst, s.unit), str(s.worst_frame))
+            (
+                s.title,
+                _with_unit(s.mean, s.unit),
+                _with_unit(s.worst, s.unit),
+                _number(s.worst_frame),
+            )
             for s in self.scores
         ]
         return "\n".join([*lines, "", table(rows)])
+
+
+def _number(frame: int | None) -> str:
+    return "-" if frame is None else str(frame)
 
 
 def _with_unit(value: float, unit: str) -> str:
@@ -216,7 +225,8 @@ def _measure(
 
 def _score(metric: Metric, values: Values) -> Score:
     at = metric.worst(values)
-    frame = at + 1 if metric.per == "pair" else at  # a pair is known by its second frame
+    # a pair is known by its second frame
+    frame = {"frame": at, "pair": at + 1, "clip": None}[metric.per]
     return Score(
         metric=metric.name,
         title=metric.title,
