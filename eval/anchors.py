@@ -1,31 +1,21 @@
-"""The codecs to stand beside: x264 through PyAV, in memory, on the same planes.
-
-A coded clip is its smallest file: an H.264 byte stream without x264's note about its own settings,
-which takes 600 bytes and says nothing about the picture.
-"""
+"""x264 to stand beside: at a rate factor, or at the size that another codec took."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
-import numpy as np
-from av.bitstream import BitStreamFilterContext
-from av.video.codeccontext import VideoCodecContext
-
-from gancodec.errors import UsageError
-from gancodec.types import FrameBatch, Plane, VideoInfo
-from gancodec.video.mux import to_frame
+from gancodec.eval import classic
+from gancodec.eval.clips import Clip
+from gancodec.eval.libav import decode_frames
+from gancodec.types import FrameBatch, VideoInfo
 
 BEST_CRF, WORST_CRF = 0.0, 51.0
 _FIRST_CRF = 28.0
 _SLOPE = 0.12  # fall of the size's logarithm a step of crf, roughly, before it is measured
 _SEARCH_STEPS = 12
-_DROP_SETTINGS_NOTE = "filter_units=remove_types=6"  # NAL type 6: supplemental information
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +27,12 @@ class Anchor:
 
 
 def check_even(info: VideoInfo) -> None:
-    """Check that H.264 has pictures of this size.
+    """Check that x264 has pictures of this size.
 
     Raises:
         UsageError: an odd width or height.
     """
-    if info.width % 2 or info.height % 2:
-        raise UsageError(
-            f"x264 codes 4:2:0 pictures of even size only, these are {info.width}x{info.height}"
-        )
+    classic.check_even(info, "x264")
 
 
 def encode_x264(
@@ -68,42 +55,12 @@ def encode_x264(
     Raises:
         UsageError: for an odd width or height.
     """
-    check_even(info)
-    context = av.CodecContext.create("libx264", "w")
-    assert isinstance(context, VideoCodecContext)
-    context.width, context.height, context.pix_fmt = info.width, info.height, "yuv420p"
-    context.framerate, context.time_base = info.fps, 1 / info.fps
-    context.thread_count = threads
-    context.options = {"crf": f"{crf:.4f}", "preset": preset}
-    parts = []
-    for n in range(len(frames)):
-        frame = to_frame(frames, n, info)
-        frame.pts, frame.time_base = n, 1 / info.fps  # by number: rate control sees the fps
-        parts += context.encode(frame)
-    parts += context.encode(None)
-    return _without_settings_note(b"".join(bytes(packet) for packet in parts))
-
-
-def _without_settings_note(stream: bytes) -> bytes:
-    with av.open(io.BytesIO(stream), "r", format="h264") as container:
-        video = container.streams.video[0]
-        keep = BitStreamFilterContext(_DROP_SETTINGS_NOTE, video)
-        packets = (out for packet in container.demux(video) for out in keep.filter(packet))
-        return b"".join(bytes(packet) for packet in packets)
+    return classic.X264(crf, preset=preset, threads=threads).encode(Clip("", info, frames))
 
 
 def decode_h264(data: bytes, *, threads: int = 0) -> FrameBatch:
     """The frames of an H.264 file in order of presentation, pts 0, 1, 2 ..."""
-    y: list[Plane] = []
-    u: list[Plane] = []
-    v: list[Plane] = []
-    with av.open(io.BytesIO(data), "r", format="h264") as container:
-        container.streams.video[0].codec_context.thread_count = threads
-        for frame in container.decode(video=0):
-            for planes, plane in zip((y, u, v), frame.planes, strict=True):
-                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
-                planes.append(rows[:, : plane.width].copy())
-    return FrameBatch(np.stack(y), np.stack(u), np.stack(v), np.arange(len(y), dtype=np.int64))
+    return decode_frames(data, "h264", threads=threads)
 
 
 def match_x264(

@@ -26,8 +26,9 @@ from gancodec.types import FrameBatch
 class Codec(Protocol):
     """A codec at one setting. See the module's example.
 
-    Optional attributes: ``suffix`` (str, of stored files, ".bin" unless given) and ``versions``
-    (dict of str to str: what coded it, for the records).
+    Optional attributes: ``suffix`` (str, of stored files, ".bin" unless given), ``versions`` (dict
+    of str to str: what coded it, for the records) and ``scores_quality`` (bool; False where only
+    the seconds mean something, as with nets of random weights).
     """
 
     def encode(self, clip: Clip) -> bytes:
