@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from gancodec.errors import UsageError
-from gancodec.eval.metric import Metric, Values, per_frame
+from gancodec.eval.metric import Context, Meter, Metric, Values, per_frame
+from gancodec.eval.packages import needs_module
+from gancodec.eval.rgb import Picture, per_picture
 from gancodec.types import FrameBatch, Plane
 
 # Of equal planes, whose PSNR is infinite: means stay finite. Planes that differ in one sample by
@@ -17,6 +18,7 @@ from gancodec.types import FrameBatch, Plane
 PSNR_OF_EQUAL_DB = 120.0
 _SSIM_WINDOW = 11  # samples, of the Gaussian with sigma 1.5 in the paper
 _MS_SSIM_SIDE = 161  # samples: five scales of an 11-sample window
+XPSNR_LEAST_SIDE = 45  # samples: FFmpeg's filter finds no block size for fewer, and divides by it
 _PSNR_PAPER = "peak signal-to-noise ratio of 8-bit samples, mean over frames of each frame's dB"
 
 
@@ -48,6 +50,23 @@ def _psnr_yuv(reference: FrameBatch, distorted: FrameBatch) -> Values:
     return (6 * y + u + v) / 8
 
 
+def _psnr_rgb(reference: Picture, distorted: Picture) -> float:
+    """PSNR in dB of (H, W, 3) RGB, the square error taken over all three channels."""
+    return float(psnr_of_planes(reference[None], distorted[None])[0])
+
+
+def _start_xpsnr(context: Context) -> Meter:
+    from gancodec.eval.xpsnr import XpsnrMeter
+
+    return XpsnrMeter(context)
+
+
+def _check_xpsnr(weights: Mapping[str, Path]) -> None:
+    from gancodec.eval.xpsnr import check_filter
+
+    check_filter()
+
+
 # ── Structural similarity ────────────────────────────────────────────────────────────────────
 
 
@@ -66,33 +85,16 @@ def _ssim(reference: FrameBatch, distorted: FrameBatch) -> Values:
     return np.array([compare(a, b) for a, b in pairs], np.float64)
 
 
-def _load_ms_ssim() -> Callable[..., object]:
-    try:
-        from pytorch_msssim import ms_ssim
-    except ImportError:
-        raise UsageError(
-            "ms-ssim needs the package pytorch-msssim; install it with "
-            "`pip install gancodec[eval]`, or leave ms-ssim out with -m"
-        ) from None
-    function: Callable[..., object] = ms_ssim
-    return function
-
-
 def _ms_ssim(reference: FrameBatch, distorted: FrameBatch) -> Values:
     """Multi-scale SSIM of the luma planes (Wang et al., 2003)."""
     import torch
+    from pytorch_msssim import ms_ssim
 
-    compare = _load_ms_ssim()
     values = []
     for a, b in zip(reference.y, distorted.y, strict=True):
         x, y = (torch.from_numpy(np.ascontiguousarray(p)).float()[None, None] for p in (a, b))
-        value = compare(x, y, data_range=255, size_average=True)
-        values.append(float(value))  # type: ignore[arg-type]
+        values.append(float(ms_ssim(x, y, data_range=255, size_average=True)))
     return np.array(values, np.float64)
-
-
-def _check_ms_ssim(weights: Mapping[str, Path]) -> None:
-    _load_ms_ssim()
 
 
 def _psnr(plane: str) -> Metric:
@@ -103,6 +105,18 @@ def _psnr(plane: str) -> Metric:
 FIDELITY: tuple[Metric, ...] = (
     *(_psnr(plane) for plane in "yuv"),
     Metric("psnr-yuv", "PSNR-YUV 6:1:1", "dB", True, per_frame(_psnr_yuv), _PSNR_PAPER),
+    Metric("psnr-rgb", "PSNR-RGB", "dB", True, per_picture(_psnr_rgb), _PSNR_PAPER),
+    Metric(
+        "xpsnr",
+        "XPSNR-Y",
+        "dB",
+        True,
+        _start_xpsnr,
+        "Helmrich et al.: Extended Perceptually Weighted Peak Signal-to-Noise Ratio (ITU J. 2020)",
+        samples=False,  # weights look at the motion since the frames before
+        least_side=XPSNR_LEAST_SIDE,
+        check=_check_xpsnr,
+    ),
     Metric(
         "ssim",
         "SSIM",
@@ -120,6 +134,6 @@ FIDELITY: tuple[Metric, ...] = (
         per_frame(_ms_ssim),
         "Wang, Simoncelli, Bovik: Multi-Scale Structural Similarity (Asilomar 2003)",
         least_side=_MS_SSIM_SIDE,
-        check=_check_ms_ssim,
+        check=needs_module("ms-ssim", "pytorch-msssim", "pytorch_msssim"),
     ),
 )
