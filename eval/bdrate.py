@@ -147,8 +147,8 @@ def bd_rate(
     """Compare two codecs of a run, clip by clip and on average.
 
     Per clip, ``bytes``, ``bpp`` and ``kbps`` differ by a factor and give the same percentage, so
-    ``bpp`` stands in for a clip with records that do not know their bytes, as published ones. A
-    clip that one of the codecs has no point for is listed, and not averaged.
+    another stands in where records of a clip do not know theirs, as published ones do not know
+    bytes. A clip that one of the codecs has no point for is listed, and not averaged.
 
     Args:
         anchor, test: labels of the codecs; negative percentages say that ``test`` needs less.
@@ -169,17 +169,23 @@ def bd_rate(
     deltas = []
     for name in sorted({record.clip for record in ours}):
         clip = [record for record in ours if record.clip == name]
-        known = all(record.value(rate) for record in clip if not record.error)
-        found = curves(clip, rate if known else "bpp", metric)
-        pair = [[(x, y) for x, y, _ in found.get((c, name), [])] for c in (anchor, test)]
+        found = curves(clip, _known_rate(clip, rate), metric)
+        a, t = ([(x, y) for x, y, _ in found.get((c, name), []) if x] for c in (anchor, test))
         deltas.append(
             ClipDelta(
                 name,
-                bd_rate_of_points(*pair, chosen.higher_is_better, saturated),
-                bd_quality_of_points(*pair, chosen.higher_is_better, saturated),
+                bd_rate_of_points(a, t, chosen.higher_is_better, saturated),
+                bd_quality_of_points(a, t, chosen.higher_is_better, saturated),
             )
         )
     return _table_of(chosen, anchor, test, rate, deltas)
+
+
+def _known_rate(records: Sequence[Record], wanted: str) -> str:
+    for rate in (wanted, "bpp", "kbps"):
+        if all(record.value(rate) for record in records if not record.error):
+            return rate
+    return wanted
 
 
 def check_same_pictures(records: Iterable[Record]) -> None:
