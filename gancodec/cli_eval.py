@@ -100,7 +100,10 @@ def _metrics(chosen: Namespace, records: Sequence[Record]) -> list[str]:
         from gancodec.eval.metrics import parse_metrics
 
         return [m.name for m in parse_metrics(chosen.metrics)]
-    return list(dict.fromkeys(name for r in records for name in r.scores))
+    from gancodec.eval.metrics import METRICS
+
+    measured = {name for r in records for name in r.scores}
+    return [m.name for m in METRICS if m.name in measured]  # published ones have names of their own
 
 
 def _bd(chosen: Namespace) -> None:

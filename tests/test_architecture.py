@@ -148,6 +148,7 @@ HOMES: dict[str, set[str]] = {
     "torch_geometric": {"train.compressai_bridge"},
     "constriction": {"bitstream"},
     "skimage": {"eval"},
+    "scipy": {"eval"},
     "matplotlib": {"eval", "train"},
     # What is absent here answers `--help` and `probe` before torch could have loaded.
     "torch": {
