@@ -89,7 +89,7 @@ class WebP:
         method: libwebp's effort, 0 to 6.
 
     Raises:
-        UsageError: a quality out of range.
+        UsageError: a quality or method out of range.
     """
 
     suffix: ClassVar[str] = ".webp"
@@ -97,6 +97,8 @@ class WebP:
     def __init__(self, quality: float, *, method: int = 6) -> None:
         if not 0 <= quality <= 100:
             raise UsageError(f"the quality of a WebP is 0 to 100, got {quality:g}")
+        if method not in range(7):  # libavcodec would take the nearest silently
+            raise UsageError(f"the method of a WebP is 0 to 6, got {method}")
         self._options = {"quality": f"{quality:.4f}", "compression_level": f"{method}"}
         self.versions = {**libav_versions(), "encoder": "libwebp"}
 
