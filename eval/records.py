@@ -83,8 +83,8 @@ class Record:
 
     def value(self, name: str) -> float | None:
         """Mean of a metric, or ``bpp``, ``kbps``, ``bytes``, ``encode_fps``, ``decode_fps``."""
-        if name in ("bpp", "kbps", "bytes"):
-            return None if self.error else float(getattr(self, name))
+        if name in ("bpp", "kbps", "bytes"):  # no file has 0: published points lack what they lack
+            return None if self.error else float(getattr(self, name)) or None
         if name in ("encode_fps", "decode_fps"):
             seconds = self.encode_seconds if name == "encode_fps" else self.decode_seconds
             return self.frames / seconds if seconds > 0 else None

@@ -140,7 +140,8 @@ def _report(chosen: Namespace) -> None:
 
     run = Path(chosen.run)
     output = Path(chosen.output or run / "report.html")
-    write_report(run, output, anchor=chosen.anchor)
+    for sentence in write_report(run, output, anchor=chosen.anchor):
+        note(sentence)
     say(f"{output} written: {output.stat().st_size / 1e6:.1f} MB")
 
 
