@@ -14,17 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from skimage.registration import optical_flow_ilk
+from torch.nn import functional as F
 
 from gancodec.types import Plane
 
-if TYPE_CHECKING:
-    import torch
-
-LEAST_SIDE = 16  # samples: on textures of 16 x 16 the flow is right, on 8 x 8 it is not
 _FLOW_SIDE = 240  # samples of the shorter side where the flow is found, about
 _WINDOW_RADIUS = 7  # samples: of 3, 5 and 7 the one with the least error on moving textures
 _WARPS = 3  # a level: 5 and 10 were no better inside the picture, and worse near its border
@@ -83,7 +81,7 @@ _cache = _Cache(_CACHE_BYTES)
 
 
 def find_motion(before: Plane, after: Plane) -> Motion:
-    """Motion from ``before`` to ``after``, luma planes (H, W) of at least `LEAST_SIDE` a side."""
+    """Motion from ``before`` to ``after``, luma planes (H, W) of at least 16 x 16."""
     digest = blake2b(repr(before.shape).encode(), digest_size=16)
     for plane in (before, after):
         digest.update(np.ascontiguousarray(plane).data)
@@ -101,9 +99,6 @@ def warp(plane: Plane, motion: Motion) -> npt.NDArray[np.float32]:
 
 
 def _estimate(before: Plane, after: Plane) -> Motion:
-    from skimage.registration import optical_flow_ilk
-    from torch.nn import functional as F
-
     find_flow: Callable[..., npt.NDArray[np.float32]] = optical_flow_ilk
     height, width = before.shape
     factor = max(1, round(min(height, width) / _FLOW_SIDE))
@@ -138,33 +133,23 @@ def _estimate(before: Plane, after: Plane) -> Motion:
 
 
 def _to_tensor(plane: Plane) -> torch.Tensor:
-    import torch
-
     return torch.from_numpy(plane.astype(np.float32))
 
 
 def _enlarge(flow: npt.NDArray[np.float16], shape: tuple[int, ...]) -> torch.Tensor:
     """A flow on the picture's grid, (2, H, W)."""
-    import torch
-    from torch.nn import functional as F
-
     coarse = torch.from_numpy(flow.astype(np.float32))[None]
     return F.interpolate(coarse, size=shape, mode="bilinear", align_corners=False)[0]
 
 
 def _origins(flow: npt.NDArray[np.float16], shape: tuple[int, ...]) -> torch.Tensor:
     """Row and column in the earlier picture for each sample of the later one, (2, H, W)."""
-    import torch
-
     rows, columns = (torch.arange(side, dtype=torch.float32) for side in shape)
     return _enlarge(flow, shape) + torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
 
 
 def _sample(planes: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Planes (C, H, W) at rows and columns (2, H, W), the border repeated: (C, H, W)."""
-    import torch
-    from torch.nn import functional as F
-
     height, width = planes.shape[1:]
     grid = torch.stack([places[1] * (2 / (width - 1)) - 1, places[0] * (2 / (height - 1)) - 1], -1)
     return F.grid_sample(planes[None], grid[None], padding_mode="border", align_corners=True)[0]

@@ -11,14 +11,17 @@ metric that sees blur.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from gancodec.errors import UsageError
-from gancodec.eval import flow
 from gancodec.eval.metric import Context, Meter, Metric, Values
 from gancodec.types import FrameBatch, Plane
+
+if TYPE_CHECKING:
+    from gancodec.eval.flow import Motion
 
 # Mean square of the difference of two pictures, in levels^2, if rounding to 8 bits were all that
 # changed from one to the other (1/12 for each). Added to both sides of a ratio: a still source has
@@ -26,6 +29,7 @@ from gancodec.types import FrameBatch, Plane
 _ROUNDING = 1 / 6
 _LEAST_VISIBLE = 0.05  # of the picture, for a warping error
 _PER_MILLE = 1000 / 255**2  # from levels^2 to thousandths of the square of the range of luma
+_WARP_SIDE = 16  # samples: the flow of a texture is right from there on, not at 8
 _BLOCK = 8  # samples a side: enough of them that noise does not decide what is still
 _STILL_LEVELS = 1.0  # mean absolute difference in a block: rounding and the finest grain
 _LEAST_STILL = 1 / 256  # of the blocks
@@ -85,7 +89,9 @@ class PairMeter:
 
 
 def _warping(before: Plane, after: Plane, decoded_before: Plane, decoded_after: Plane) -> Energies:
-    motion = flow.find_motion(before, after)
+    from gancodec.eval.flow import find_motion
+
+    motion = find_motion(before, after)
     if motion.visible.mean() < _LEAST_VISIBLE:
         return np.nan, np.nan
     return (
@@ -94,8 +100,10 @@ def _warping(before: Plane, after: Plane, decoded_before: Plane, decoded_after: 
     )
 
 
-def _warped_square(before: Plane, after: Plane, motion: flow.Motion) -> float:
-    difference = (flow.warp(before, motion) - after)[motion.visible].astype(np.float64)
+def _warped_square(before: Plane, after: Plane, motion: Motion) -> float:
+    from gancodec.eval.flow import warp
+
+    difference = (warp(before, motion) - after)[motion.visible].astype(np.float64)
     return float(np.square(difference).mean())
 
 
@@ -157,7 +165,7 @@ TEMPORAL: tuple[Metric, ...] = (
         _LAI,
         per="pair",
         samples=False,
-        least_side=flow.LEAST_SIDE,
+        least_side=_WARP_SIDE,
     ),
     # The same over the source's own error: 1 is as steady as the source, below it is blur or noise
     # that is gone.
@@ -170,7 +178,7 @@ TEMPORAL: tuple[Metric, ...] = (
         _LAI,
         per="pair",
         samples=False,
-        least_side=flow.LEAST_SIDE,
+        least_side=_WARP_SIDE,
     ),
     # Mean square of the change from frame to frame, decoded over source, in those 8x8 blocks where
     # the source changes by less than one level in the mean. 1 flickers as the source does; less is
