@@ -1,7 +1,7 @@
 """The ladder of nulls: what `fd-a` and `fd-m` give to clips that must fail them.
 
 A distance alone says nothing. Beside those of damage of known kinds, and of nothing but other
-windows of the same clips (the floor), it does. Of five natural clips, 416x240 to 720x480, some of
+windows of the same clips (the floor), it does. Of five natural clips, 416x240 to 704x576, some of
 its rungs were
 
                           FD-A      FD-M
@@ -12,8 +12,9 @@ its rungs were
     3x3 blur              31.9     195.1
     noise, sigma 0.1      22.5     216.1
 
-so FD-M sees frozen, mixed and noisy motion a hundred times above the floor, where FD-A sees two to
-twelve times: look at both. Fewer windows lift the floor until it hides blur.
+so FD-M sees frozen and mixed motion some ninety times above the floor and noise twelve times, where
+FD-A sees nine to twelve times, and noise three times: look at both. Fewer windows lift the floor
+until it hides blur.
 """
 
 from __future__ import annotations
