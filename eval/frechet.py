@@ -238,7 +238,6 @@ FRECHET: tuple[Metric, ...] = (
         _start_patch,
         f"{_DOWSON}; features: Tan, Le: EfficientNet (ICML 2019), lite0",
         per="clip",
-        samples=False,
         least_side=_PATCH_SIDE,
         check=_check_patch,
     ),

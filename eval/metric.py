@@ -75,7 +75,7 @@ class Metric:
         paper: the publication or standard that defines it.
         per: "frame": a value a frame; "pair": a value for each frame but the first, which tells of
             it and the one before; "clip": one value, and the mean over clips says little.
-        samples: whether judging every n-th frame alone gives the same values for those frames.
+        samples: whether every n-th frame may stand for all: each is judged on its own.
         least_side: the smallest picture it is defined for, in luma samples.
         check: raises UsageError with the remedy where a package or file that it needs is missing.
         judges: a number that decides; never to be trained on.

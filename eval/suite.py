@@ -107,7 +107,7 @@ class Suite:
             )
         for name, every in self.every.items():
             metric = find_metric(name)
-            if every < 1 or (every > 1 and not (metric.samples and metric.per == "frame")):
+            if every < 1 or (every > 1 and not metric.samples):
                 raise UsageError(
                     f"{name} cannot judge every {every}. frame alone; leave it out of [every]"
                 )
