@@ -8,8 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+from matplotlib.artist import Artist
+
 from gancodec.errors import UsageError
-from gancodec.eval.curves import plot_over_time, plot_rate, plot_rdp, plot_speed
+from gancodec.eval.curves import (
+    plot_distortion_perception,
+    plot_over_time,
+    plot_rate,
+    plot_rdp,
+    plot_speed,
+)
+from gancodec.eval.fidelity import FIDELITY
 from gancodec.eval.metric import Metric
 from gancodec.eval.metrics import find_metric
 from gancodec.eval.plot_files import Plot, PlottedPoint
@@ -18,9 +28,14 @@ from gancodec.eval.plot_style import styles_of
 from gancodec.eval.records import Record
 from gancodec.eval.report_tables import escape, metrics_of, number, size
 
+_PERCEPTIONS = ("st-lpips-vgg", "lpips", "dists", "st-lpips-alex", "ssimulacra2", "vmaf")
 _PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)  # XML declaration, document type
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>|<style[^>]*>.*?</style>", re.DOTALL)
 _NAMESPACES = re.compile(r'\s+xmlns(:\w+)?="[^"]*"')  # HTML knows them by itself
+_FONTS = re.compile(r"font-family: [^;]*; ")  # a list of ten names at every text
+_INDENT = re.compile(r"\n\s*")
+_PLACES = re.compile(r' (?:x|y|d|transform)="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")  # of a point, 1/72 inch
 _EMPTY = re.compile(r"<(\w+)([^<>]*)/>")
 _OPENING = re.compile(r'<g id="([^"]+)">')
 
@@ -70,7 +85,13 @@ def _wanted(
     pair = _distortion_and_perception(metrics)
     if pair is not None:
         title = " and ".join(find_metric(name).title for name in pair)
-        yield f"Rate, {title}", [lambda: plot_rdp(records, *pair)]
+        yield (
+            f"Rate, {title}",
+            [
+                lambda: plot_rdp(records, *pair),
+                lambda: plot_distortion_perception(records, *pair),
+            ],
+        )
     chosen = list(pair or (metrics[0].name,))
     if anchor in {r.codec for r in records}:
         makers = [lambda name=name: plot_speed(records, anchor, name) for name in chosen]  # type: ignore[misc]
@@ -88,16 +109,11 @@ def _wanted(
 
 
 def _distortion_and_perception(metrics: Sequence[Metric]) -> tuple[str, str] | None:
-    """The first metric of samples, and the one for perception that is to decide, else the first."""
-    from gancodec.eval.fidelity import FIDELITY
-
-    known = {metric.name for metric in FIDELITY}
-    distortion = [m for m in metrics if m.name in known]
-    perception = [m for m in metrics if m.name not in known]
-    perception.sort(key=lambda m: not m.judges)
-    if not distortion or not perception:
-        return None
-    return distortion[0].name, perception[0].name
+    """The first metric of samples, and the best one for perception, that were measured."""
+    measured = [metric.name for metric in metrics]
+    distortion = [metric.name for metric in FIDELITY if metric.name in measured]
+    perception = [name for name in _PERCEPTIONS if name in measured]
+    return (distortion[0], perception[0]) if distortion and perception else None
 
 
 def inline(plot: Plot, prefix: str, records: Sequence[Record]) -> str:
@@ -108,6 +124,8 @@ def inline(plot: Plot, prefix: str, records: Sequence[Record]) -> str:
     labels = list(styles_of(records))
     _tag_series(plot, records)
     svg = _NAMESPACES.sub("", _METADATA.sub("", _PROLOGUE.sub("", plot.to_svg())))
+    svg = _INDENT.sub("\n", _FONTS.sub("", svg))
+    svg = _PLACES.sub(lambda match: _DIGITS.sub(r"\1", match[0]), svg)
     svg = _EMPTY.sub(r"<\1\2></\1>", svg)  # as HTML would read it
     svg = svg.replace("xlink:href=", "href=")
     svg = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
@@ -139,18 +157,28 @@ def inline(plot: Plot, prefix: str, records: Sequence[Record]) -> str:
 
 
 def _tag_series(plot: Plot, records: Sequence[Record]) -> None:
-    """Give lines and names of codecs ids that say which codec's they are, by colour and text."""
+    """Give lines and names of codecs ids that say which codec's they are.
+
+    A line is of the codec whose points it joins, or whose marker it shows beside the name.
+    """
     styles = styles_of(records)
-    colours = [style.colour for style in styles.values()]
+    places: dict[str, set[tuple[float, float]]] = {label: set() for label in styles}
+    for point in plot.points:
+        places[point.codec].add((point.x, point.y))
+    looks = {f"{style.colour} {style.marker}": label for label, style in styles.items()}
+    labels = list(styles)
     count = 0
     for axes in plot.figure.axes:
-        for i, (label, style) in enumerate(styles.items()):
-            known = colours.count(style.colour) == 1
-            lines = [x for x in axes.lines if known and x.get_color() == style.colour]
-            for artist in (*lines, *(x for x in axes.texts if x.get_text() == label)):
-                if artist.get_gid() is None:
-                    artist.set_gid(f"series-{i}-{count}")
-                    count += 1
+        owners: list[tuple[Artist, str | None]] = [(text, text.get_text()) for text in axes.texts]
+        for line in axes.lines:
+            ends = {(x, y) for x, y in np.asarray(line.get_xydata()).tolist()}
+            joined = [label for label, known in places.items() if ends and ends <= known]
+            look = looks.get(f"{line.get_color()} {line.get_marker()}")
+            owners.append((line, joined[0] if len(joined) == 1 else look))
+        for artist, label in owners:
+            if label in styles and artist.get_gid() is None:
+                artist.set_gid(f"series-{labels.index(label)}-{count}")
+                count += 1
 
 
 def describe(points: Sequence[PlottedPoint], by_key: dict[str, Record]) -> str:
@@ -158,8 +186,9 @@ def describe(points: Sequence[PlottedPoint], by_key: dict[str, Record]) -> str:
     point = points[0]
     keys = point.keys.split()
     record = by_key[keys[0]]
-    lines = [point.codec]
+    lines, told = [point.codec], [""]
     if len(keys) == 1:
+        told = ["bpp", "kbps", "bytes"]
         lines += [
             f"{point.clip}, quality {point.quality:g}",
             f"{size(record.bytes)} bytes, {record.bpp:.4f} bits a pixel, {record.kbps:.1f} kbit/s",
@@ -169,7 +198,7 @@ def describe(points: Sequence[PlottedPoint], by_key: dict[str, Record]) -> str:
         if point.quality == point.quality:
             lines.append(f"quality {point.quality:g}")
     names = [(point.x_name, point.x), (point.y_name, point.y)]
-    lines += [text for name, value in names if (text := _quantity(name, value, points))]
+    lines += [_quantity(name, value, points) for name, value in names if name not in told]
     shown = ", ".join(key[:12] for key in keys[:4]) + (" …" if len(keys) > 4 else "")
     lines.append(f"record {shown}" if len(keys) == 1 else f"records {shown}")
     return "&#10;".join(escape(line) for line in lines)

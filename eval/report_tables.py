@@ -55,7 +55,7 @@ def number(value: float | None, metric: Metric | None = None) -> str:
         return f"{value:.2f}"
     if abs(value) >= 1000:
         return size(value)
-    return f"{value:#.3g}" if metric is None else f"{value:#.4g}"
+    return (f"{value:#.3g}" if metric is None else f"{value:#.4g}").rstrip(".")
 
 
 def size(count: float) -> str:

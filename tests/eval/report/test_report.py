@@ -21,6 +21,7 @@ from PIL import Image
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.bdrate import bd_rate
 from gancodec.eval.clips import read_clip
+from gancodec.eval.curves import plot_rate
 from gancodec.eval.fidelity import psnr_of_planes
 from gancodec.eval.records import Record, Score, append_record, read_records
 from gancodec.eval.report import write_report
@@ -32,6 +33,7 @@ from gancodec.eval.report_choices import (
     match_sizes,
     value_at,
 )
+from gancodec.eval.report_curves import inline
 from gancodec.eval.report_images import decode_webp, encode_webp, luma_psnr, to_rgb
 from gancodec.eval.report_pictures import Plan, make_album
 from gancodec.eval.report_summary import compare_all, verdict
@@ -259,6 +261,24 @@ def test_every_marker_of_a_clip_names_its_record(page: Page, reported: Any) -> N
         assert found.split("\n")[0] == record.codec
         assert found.split("\n")[1] == f"{record.clip}, quality {record.quality:g}"
         assert f"{size(record.bytes)} bytes, {record.bpp:.4f} bits a pixel" in found
+
+
+def test_lines_and_names_say_whose_they_are_even_in_one_colour() -> None:
+    """Several of our own curves share a colour and differ in marker and dashes."""
+    labels = ("ours", "ours & more", "theirs")
+    records = [r for i, label in enumerate(labels) for r in curve(label, "a", 1 + i)]
+    records = [
+        dataclasses.replace(r, bpp=r.bytes / 1000, kind="gvc" if "ours" in r.codec else "other")
+        for r in records
+    ]
+    page = Page(inline(plot_rate(records, "psnr-y"), "p1", records))
+    stops = [a["tabindex"] for _, a in page.elements if a.get("class") == "point"]
+    assert sorted(stops) == ["-1"] * 14 + ["0"]  # one stop of the tab key a plot
+    for label in labels:
+        mine = [a for _, a in page.elements if a.get("data-codec") == label]
+        points = [a for a in mine if a.get("class") == "point"]
+        assert len(points) == 5
+        assert len(mine) - len(points) == 3  # the line, its name, and the sample beside the name
 
 
 def test_later_records_replace_earlier_ones(reported: Any, tmp_path: Path) -> None:

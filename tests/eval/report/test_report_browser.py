@@ -331,7 +331,8 @@ def test_codecs_are_hidden_and_shown(page: Any) -> None:
             """
             const parts = document.querySelectorAll("#curves details[open] [data-codec]");
             const mine = [...parts].filter((part) => part.dataset.codec === arguments[0]);
-            return mine.map((part) => part.checkVisibility());
+            const boxes = mine.map((part) => part.getBoundingClientRect());
+            return boxes.map((box) => box.width + box.height > 0);
             """,
             codec,
         )
