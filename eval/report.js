@@ -79,7 +79,8 @@
         if (part.dataset.codec === box.value) part.classList.toggle("off", !box.checked);
     });
   }
-  addEventListener("scroll", () => note(null), { passive: true });
+  // What the mouse is at moves away; what is focused moves along.
+  addEventListener("scroll", () => note(noted === document.activeElement ? noted : null), { passive: true });
 
   // ── Slider ─────────────────────────────────────────────────────────────────────────────────
 
@@ -169,7 +170,11 @@
           records[i] ? records[i].means[metric.name] : null,
         ]);
         if (values.every((v) => v === null || v === undefined)) continue;
-        const texts = values.map((v) => (v === null || v === undefined ? "–" : metric.unit === "dB" ? v.toFixed(2) : Math.abs(v) < 1000 ? v.toPrecision(4) : v.toFixed(0)));
+        const texts = values.map((v) => {
+          if (v === null || v === undefined) return "–";
+          const text = metric.unit === "dB" ? v.toFixed(2) : Math.abs(v) < 1000 ? v.toPrecision(4) : v.toFixed(0);
+          return text.replace("-", "−");
+        });
         const line = row([metric.title + (metric.higher ? " ↑" : " ↓"), ...texts]);
         for (const [a, b] of [[0, 2], [1, 3]]) {
           if (texts[a] === "–" || texts[b] === "–" || values[a] === values[b]) continue;

@@ -77,7 +77,8 @@ def _by_label(records: Sequence[Record]) -> dict[str, list[Record]]:
 def choose_frames(count: int, wanted: int, every: int = 1) -> list[int]:
     """Frames spread over a clip, on multiples of ``every``, where dear metrics have values."""
     spread = [round((i + 1) * count / (wanted + 1)) for i in range(wanted)]
-    return sorted({min(n, count - 1) // every * every for n in spread})
+    last = (count - 1) // every * every
+    return sorted({min(round(n / every) * every, last) for n in spread})
 
 
 def film_range(count: int, around: int, wanted: int) -> range:

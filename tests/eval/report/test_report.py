@@ -190,14 +190,14 @@ def test_numbers_in_the_matrix_are_those_of_bd_rate(page: Page, reported: Any) -
 
 def curve(codec: str, clip: str, factor: float, shift: float = 0.0) -> list[Record]:
     """Five points of PSNR over bytes, rising by 3 dB for twice the bytes."""
-    return [
-        Record(
-            f"{codec}{clip}{i}", codec, "gvc" if codec == "ours" else "other", i, {}, {}, clip,
-            bytes=round(1000 * 2**i * factor), frames=4, width=64, height=64,
-            scores={"psnr-y": Score(30.0 + 3 * i + shift, (30.0 + 3 * i + shift,))},
-        )
-        for i in range(5)
-    ]  # fmt: skip
+    kind = "gvc" if codec == "ours" else "other"
+    records = []
+    for i in range(5):
+        key = hashlib.sha256(f"{codec} {clip} {i}".encode()).hexdigest()[:24]
+        psnr = 30.0 + 3 * i + shift
+        record = Record(key, codec, kind, i, {}, {}, clip, scores={"psnr-y": Score(psnr, (psnr,))})
+        records.append(dataclasses.replace(record, bytes=round(1000 * 2**i * factor), frames=4))
+    return records
 
 
 def judge(*records: list[Record]) -> str:
@@ -431,6 +431,8 @@ def test_sizes_are_the_leads_where_all_have_one_nearby() -> None:
 def test_frames_are_spread_and_were_judged() -> None:
     assert choose_frames(30, 2) == [10, 20]
     assert choose_frames(30, 2, every=8) == [8, 16]
+    assert choose_frames(29, 2, every=12) == [12, 24]
+    assert choose_frames(24, 2, every=12) == [12]
     assert choose_frames(1, 2) == [0]
     assert list(film_range(30, 10, 12)) == list(range(6, 18))
     assert list(film_range(30, 28, 12)) == list(range(18, 30))

@@ -321,6 +321,12 @@ def test_markers_are_reached_by_keys(page: Any) -> None:
     second = page.switch_to.active_element
     assert second.get_attribute("id") != first.get_attribute("id")
     assert tip.text == second.get_attribute("aria-label")
+    page.execute_script("scrollTo(0, 0)")
+    press(page, "\ue014")  # which scrolls back to it
+    third = page.switch_to.active_element
+    assert third.get_attribute("id") not in (first.get_attribute("id"), second.get_attribute("id"))
+    time.sleep(0.3)
+    assert tip.text == third.get_attribute("aria-label")
     press(page, "\ue00c")  # escape
     assert not tip.is_displayed()
 
