@@ -15,6 +15,7 @@ from gancodec.progress import TaskLine
 from gancodec.terminal import note, printable, say, table
 
 if TYPE_CHECKING:
+    from gancodec.eval.bdtable import BdTable
     from gancodec.eval.records import Record
 
 
@@ -122,8 +123,20 @@ def _bd(chosen: Namespace) -> None:
         json.dump([t.to_dict() for t in tables], sys.stdout, indent=1)
         print()
     else:
-        text = "\n\n".join(t.to_text() for t in tables)
+        text = "\n\n".join([*(t.to_text() for t in tables), _overview(tables)])
         print("\n".join(map(printable, text.split("\n"))))
+
+
+def _overview(tables: Sequence[BdTable]) -> str:
+    """Means of all BD-rates: a row a codec, a column a metric."""
+    metrics = list(dict.fromkeys(t.metric for t in tables))
+    rows = {t.test: dict.fromkeys(metrics, "-") for t in tables}
+    for t in tables:
+        if t.rate_summary.mean is not None:
+            rows[t.test][t.metric] = f"{t.rate_summary.mean:+.1f} %"
+    body = [(name, *cells.values()) for name, cells in rows.items()]
+    title = f"mean BD-rates against {tables[0].anchor}; below zero, fewer bytes are enough"
+    return f"{title}\n{table([('codec', *metrics), *body])}"
 
 
 def _plot(chosen: Namespace) -> None:
