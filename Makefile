@@ -25,7 +25,7 @@ help:  ## show this list
 demo: $(INSTALLED)  ## encode and decode a real clip, with a table and a picture beside x264
 	$(BIN)/gancodec demo
 
-test: lint  ## lint, then every test
+test: lint  ## lint, then every test (with Chromium; GANCODEC_NO_BROWSER=1 leaves the browser out)
 	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)  ## formatting, style and types
