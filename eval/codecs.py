@@ -6,7 +6,7 @@
         def encode(self, clip: Clip) -> bytes: ...               # the whole file
         def decode(self, data: bytes) -> FrameBatch: ...         # from nothing but the file
 
-That is all: name it in a suite as ``codec = "package.module:Mine"``, or hand it to `run` in Python.
+That is all: name it in a suite as ``kind = "package.module:Mine"``, or hand it to `run` in Python.
 One object is a codec at one setting. ``decode`` may be called on another object, in another
 process, so whatever it needs travels in the file. What a user would have to store counts, so rates
 are the length of ``encode``'s bytes.
@@ -41,7 +41,7 @@ class Codec(Protocol):
 # Called as factory(quality=..., **settings of the suite's entry)
 Factory = Callable[..., Codec]
 
-# By the name that a suite's `codec = "..."` uses; imported when first asked for.
+# By the name that a suite's `kind = "..."` uses; imported when first asked for.
 KINDS: dict[str, str] = {
     "gvc": "gancodec.eval.own:GvcCodec",
     "x264": "gancodec.eval.classic:X264",
@@ -76,7 +76,10 @@ def find_factory(kind: str, extra: Mapping[str, Factory] | None = None) -> Facto
     try:
         factory: Factory = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"the codec {kind!r} cannot be imported: {error}") from error
+        raise UsageError(
+            f"the codec {kind!r} cannot be imported: {error}; install its package, or name the "
+            "folder of its module in PYTHONPATH"
+        ) from error
     return factory
 
 

@@ -1,7 +1,7 @@
 """Any codec with a function of your own after its decoder: restoration, denoising, a GAN.
 
     [[codec]]
-    codec = "enhanced"
+    kind = "enhanced"
     base = "svtav1"
     base_settings = { preset = 6 }
     enhance = "mypackage.filters:sharpen"

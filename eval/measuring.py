@@ -11,7 +11,9 @@ import json
 import os
 import platform
 import time
+import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +56,7 @@ class Task:
     every: dict[str, int]
     weights: dict[str, str]
     folder: Path
+    weights_sha256: dict[str, str] = field(default_factory=dict)  # see `hash_weights`
     force: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     known: tuple[Record, ...] = ()  # earlier records, whose scores are kept
@@ -92,11 +95,26 @@ def _encode_key(task: Task) -> str:
     return _hash(clip, task.kind, task.quality, task.settings, task.versions)
 
 
+def hash_weights(weights: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of the files of metrics' weights. Of one that cannot be read, the metric tells."""
+    found = {}
+    for name, path in weights.items():
+        with suppress(OSError), open(path, "rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return found
+
+
 def task_keys(task: Task) -> list[str]:
     """Keys of a task's records: of all that picks the pixels, and of the label."""
     encoded = _encode_key(task)
     pairs = zip(task.labels, task.decode, strict=True)
     return [_hash(encoded, label, decode) for label, decode in pairs]
+
+
+def has_score(scores: Mapping[str, Score], metric: str, task: Task) -> bool:
+    """Whether there is a value of a metric as the task asks for it."""
+    every, weights = task.every.get(metric, 1), task.weights_sha256.get(metric, "")
+    return metric in scores and (scores[metric].every, scores[metric].weights) == (every, weights)
 
 
 def measure(task: Task, extra: Mapping[str, Factory] | None = None) -> list[Record]:
@@ -107,7 +125,7 @@ def measure(task: Task, extra: Mapping[str, Factory] | None = None) -> list[Reco
             codec = build_codec(task.kind, task.quality, {**task.settings, **task.decode[0]}, extra)
             data, seconds, name = _encoded(task, codec, clip)
         except Exception as error:
-            return task.failures(_why(error))
+            return task.failures(told(error))
         return [
             _complete(task, record, clip, data, seconds, name, extra) for record in task.records()
         ]
@@ -154,7 +172,7 @@ def _encoded(task: Task, codec: Codec, clip: Clip) -> tuple[bytes, float, str]:
             ).encode(),
         ),
     ):
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")  # others may make it, too
         part.write_bytes(content)
         part.replace(target)
     return data, seconds, name
@@ -194,25 +212,25 @@ def _complete(
         decoded, seconds = _timed(lambda: codec.decode(data))
         _check(clip, decoded)
     except Exception as error:
-        return replace(record, error=_why(error))
+        return replace(record, error=told(error))
     record = replace(record, decode_seconds=round(seconds, 4))
     if not getattr(codec, "scores_quality", True):
         why = "random weights: this codec is here for its speed"
         return replace(record, errors=dict.fromkeys(task.metrics, why))
     old = next((r for r in task.known if r.key == record.key), None)
     kept = old.scores if old and old.file_sha256 == record.file_sha256 else {}
-    scores: dict[str, Score] = {}
+    scores = {name: score for name, score in kept.items() if name not in task.metrics}
     errors: dict[str, str] = {}
     context = Context(clip.info, {k: Path(v) for k, v in task.weights.items()})
     for metric in task.metrics:
-        every = task.every.get(metric, 1)
-        if metric in kept and kept[metric].every == every:
+        if has_score(kept, metric, task):
             scores[metric] = kept[metric]
             continue
         try:
-            scores[metric] = _score(metric, every, context, clip.frames, decoded)
+            score = _score(metric, task.every.get(metric, 1), context, clip.frames, decoded)
+            scores[metric] = replace(score, weights=task.weights_sha256.get(metric, ""))
         except Exception as error:
-            errors[metric] = _why(error)
+            errors[metric] = told(error)
     return replace(record, scores=scores, errors=errors)
 
 
@@ -246,8 +264,8 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def _why(error: Exception) -> str:
-    """One line; our own errors are sentences already."""
+def told(error: Exception) -> str:
+    """An error as one line; our own are sentences already."""
     text = " ".join(str(error).split())
     if isinstance(error, GancodecError):
         return text

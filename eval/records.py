@@ -17,7 +17,8 @@ from typing import Any
 
 from gancodec.errors import InputError
 
-RECORDS = "records.jsonl"  # name of the file in a run's folder
+RECORDS = "records.jsonl"  # names of the files in a run's folder
+RUN = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,13 @@ class Score:
     """One metric of one record.
 
     ``values`` holds a value for every ``every``-th frame (or pair of frames, or just one a clip).
+    ``weights`` is the start of the SHA-256 of the user's file that the metric's net came from.
     """
 
     mean: float
     values: tuple[float, ...]
     every: int = 1
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Record:
     error: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
-    time: str = ""  # ISO 8601, UTC, of the end of the work
+    time: str = ""  # ISO 8601, UTC, when it was about to be decoded
 
     @property
     def is_complete(self) -> bool:
@@ -93,7 +96,9 @@ class Record:
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True, allow_nan=False)
+        return json.dumps(
+            asdict(self), separators=(",", ":"), sort_keys=True, allow_nan=False, default=str
+        )
 
     @classmethod
     def from_json(cls, line: str) -> Record:
@@ -105,7 +110,7 @@ class Record:
         raw = json.loads(line)
         try:
             scores = {
-                name: Score(s["mean"], tuple(s["values"]), s.get("every", 1))
+                name: Score(**{**s, "values": tuple(s["values"])})
                 for name, s in raw.pop("scores", {}).items()
             }
             return cls(**raw, scores=scores)
@@ -115,16 +120,12 @@ class Record:
 
 def append_record(path: Path, record: Record) -> None:
     """Add a line to a file of records; what a kill left of a line before it is cut off."""
-    path.touch()
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
+    with path.open("a+b") as file:  # what is written goes behind what others wrote meanwhile
+        if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 file.seek(0)
-                end = file.read().rfind(b"\n") + 1
-        file.truncate(end)
-        file.seek(end)
+                file.truncate(file.read().rfind(b"\n") + 1)
         file.write(f"{record.to_json()}\n".encode())
 
 
@@ -142,6 +143,8 @@ def read_records(path: Path) -> list[Record]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot read records from {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} holds no records: it is no text; name a run's folder") from error
     found: dict[str, Record] = {}
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
@@ -156,6 +159,39 @@ def read_records(path: Path) -> list[Record]:
         found.pop(record.key, None)  # keep the order of the last ones
         found[record.key] = record
     return list(found.values())
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What ``run.json`` says of a run, whose folder or file of records this is; {} without one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = (path if path.is_dir() else path.parent) / RUN
+    try:
+        about = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} is not a run's description; run the suite again")
+    return about
+
+
+def asked_records(path: Path) -> tuple[list[Record], int]:
+    """Records of a run's folder that its last suite asked for, and how many others there are.
+
+    Those of an earlier suite, of other settings or of older versions would mix with them. A file
+    of records is taken as it is.
+
+    Raises:
+        InputError: as `read_records` and `read_about`.
+    """
+    records = read_records(path)
+    keys = read_about(path).get("keys") if path.is_dir() else None
+    asked = records if keys is None else [r for r in records if r.key in set(keys)]
+    return asked, len(records) - len(asked)
 
 
 def curves(

@@ -20,12 +20,11 @@ from typing import Any
 
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.codecs import Factory
-from gancodec.eval.records import Record, read_records
+from gancodec.eval.records import RUN, Record, asked_records, read_about
 from gancodec.eval.report_curves import curves_html
 from gancodec.eval.report_pictures import PLANS, Album, Plan, make_album
 from gancodec.eval.report_summary import compare_all, ours_and_anchors, summary_html
 from gancodec.eval.report_tables import about_run, clip_tables, escape, failures, metrics_of
-from gancodec.eval.runner import RUN
 
 MAX_BYTES = 12_000_000
 _HERE = Path(__file__).parent
@@ -55,8 +54,15 @@ def write_report(
         InputError: records cannot be read, or the file cannot be written.
     """
     run, output = Path(run), Path(output)
-    about, notes = _read_about(run)
-    records = _current(read_records(run), about, notes)
+    about = read_about(run)
+    notes = (
+        []
+        if about
+        else [f"the run has no {RUN}, so its clips are not known and no pictures are shown"]
+    )
+    records, left_out = asked_records(run)
+    if left_out:
+        notes.append(f"{left_out} records of other suites are left out")
     if not records:
         raise InputError(f"{run} has no records to report; run the suite first")
     labels = list(dict.fromkeys(r.codec for r in records))
@@ -90,40 +96,6 @@ def write_report(
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}") from error
     return notes
-
-
-def _read_about(run: Path) -> tuple[dict[str, Any], list[str]]:
-    """What ``run.json`` says, and a note where there is none."""
-    try:
-        found = json.loads((run / RUN).read_text("utf-8"))
-    except FileNotFoundError:
-        return {}, [f"the run has no {RUN}, so its clips are not known and no pictures are shown"]
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {run / RUN}: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{run / RUN} is not a run's description; run the suite again")
-    return found, []
-
-
-def _current(records: Sequence[Record], about: Mapping[str, Any], notes: list[str]) -> list[Record]:
-    """Records of the suite as it is now; of equal work the latest, without older versions'."""
-    labels, clips = about.get("labels"), about.get("clips")
-    asked = [
-        r
-        for r in records
-        if (labels is None or r.codec in labels) and (not clips or r.clip in clips)
-    ]
-    latest: dict[str, Record] = {}
-    for r in asked:
-        work = [r.codec, r.kind, r.quality, r.settings, r.decode, r.clip]
-        latest[json.dumps(work, sort_keys=True)] = r
-    if len(asked) < len(records):
-        notes.append(f"{len(records) - len(asked)} records of other codecs or clips are left out")
-    if len(latest) < len(asked):
-        notes.append(
-            f"{len(asked) - len(latest)} records are left out, because later ones replace them"
-        )
-    return list(latest.values())
 
 
 # ── The page ─────────────────────────────────────────────────────────────────────────────────

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,11 @@ from typing import Any
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.clips import Clip, find_clips, read_clip
 from gancodec.eval.codecs import Factory, build_codec
-from gancodec.eval.measuring import Task, measure, task_keys
-from gancodec.eval.records import RECORDS, Record, append_record, read_records
+from gancodec.eval.measuring import Task, has_score, hash_weights, measure, task_keys, told
+from gancodec.eval.records import RECORDS, RUN, Record, append_record, read_records
 from gancodec.eval.suite import ClipSpec, Suite, read_suite, resolve_path
 from gancodec.fileio.parallel import Workers, one_thread, usable_cores
 
-RUN = "run.json"
 _AHEAD = 2  # tasks handed to an executor beyond one a worker
 
 
@@ -66,7 +66,7 @@ class _Source:
     """A clip of the suite as the tasks see it."""
 
     name: str
-    path: Path | None
+    path: Path
     spec: ClipSpec
     sha256: str = ""
     error: str = ""
@@ -105,32 +105,35 @@ def run(
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
     sources = list(_sources(suite))
-    _write_run(folder, suite, sources)
+    tasks = list(_tasks(suite, sources, folder, codecs or {}, force))
+    wanted = [key for task, _ in tasks for key in task_keys(task)]
+    _write_run(folder, suite, sources, wanted)
     journal = folder / RECORDS
     known = {r.key: r for r in read_records(journal)} if journal.exists() and not force else {}
-    wanted: list[str] = []
     found: dict[str, Record] = {}
     waiting: list[Task] = []
-    for task, failures in _tasks(suite, sources, folder, codecs or {}, force):
-        keys = task_keys(task)
-        wanted += keys
+    for task, failures in tasks:
         if failures:
             _store(journal, failures, found)
             continue
-        old = {key: known[key] for key in keys if key in known}
-        if len(old) == len(keys) and all(_has_all(r, suite) for r in old.values()):
-            found.update(old)
+        old = [known[key] for key in task_keys(task) if key in known]
+        if len(old) == len(task.labels) and all(_has_all(r, task) for r in old):
+            found.update((r.key, r) for r in old)
+            # The same pictures, whose file has a new name.
+            renamed = [replace(r, clip=task.clip) for r in old if r.clip != task.clip]
+            _store(journal, renamed, found)
         else:
-            waiting.append(replace(task, known=tuple(old.values())))
-    measured = 0
+            waiting.append(replace(task, known=tuple(old)))
+    measured = sum(len(failures) for _, failures in tasks)
     failed = sum(not r.is_complete for r in found.values())
-    for done, (task, records) in enumerate(_measured(waiting, jobs, executor, codecs or {}), 1):
-        _store(journal, records, found)
-        measured += len(records)
-        failed += sum(not r.is_complete for r in records)
-        if progress is not None:
-            label = f"{task.codec} {task.quality:g} {task.clip}"
-            progress(RunProgress(done, len(waiting), measured, failed, label))
+    with closing(_measured(waiting, jobs, executor, codecs or {})) as results:
+        for done, (task, records) in enumerate(results, 1):
+            _store(journal, records, found)
+            measured += len(records)
+            failed += sum(not r.is_complete for r in records)
+            if progress is not None:
+                label = f"{task.codec} {task.quality:g} {task.clip}"
+                progress(RunProgress(done, len(waiting), measured, failed, label))
     return RunSummary(folder, tuple(found[key] for key in wanted), measured)
 
 
@@ -140,21 +143,24 @@ def _store(journal: Path, records: list[Record], found: dict[str, Record]) -> No
         found[record.key] = record
 
 
-def _has_all(record: Record, suite: Suite) -> bool:
-    return record.is_complete and all(
-        name in record.scores and record.scores[name].every == suite.every.get(name, 1)
-        for name in suite.metrics
-    )
+def _has_all(record: Record, task: Task) -> bool:
+    return record.is_complete and all(has_score(record.scores, name, task) for name in task.metrics)
 
 
 def _sources(suite: Suite) -> Iterator[_Source]:
-    """The clips, read once for their hashes. One that cannot be read keeps its place."""
+    """The clips, read once for their hashes. One that cannot be read keeps its place.
+
+    Raises:
+        UsageError: two clips of one name, or of the same pictures.
+    """
     names: set[str] = set()
+    hashes: dict[str, str] = {}
     for spec in suite.clips:
         try:
             paths = find_clips([resolve_path(spec.path)])
-        except InputError as error:
-            yield _Source(Path(spec.path).stem, None, spec, error=str(error))
+        except Exception as error:
+            path = Path(spec.path)
+            yield _Source(path.stem, path, spec, error=told(error))
             continue
         for path in paths:
             if path.stem in names:
@@ -164,20 +170,25 @@ def _sources(suite: Suite) -> Iterator[_Source]:
             try:
                 source.sha256 = _read(source).sha256
             except Exception as error:
-                source.error = f"{type(error).__name__}: {error}"
+                source.error = told(error)
+            else:
+                if (twin := hashes.setdefault(source.sha256, source.name)) != source.name:
+                    raise UsageError(
+                        f"the clips {twin} and {source.name} of the suite are the same pictures; "
+                        "leave one out"
+                    )
             yield source
 
 
 def _read(source: _Source) -> Clip:
-    assert source.path is not None
     return read_clip(source.path, frames=source.spec.frames, scale=source.spec.scale)
 
 
-def _write_run(folder: Path, suite: Suite, sources: list[_Source]) -> None:
-    """What a report needs beside the records: where the clips are, who is the anchor."""
+def _write_run(folder: Path, suite: Suite, sources: list[_Source], keys: list[str]) -> None:
+    """What the records do not say: which were asked for, where the clips are, who is the anchor."""
     clips = {
         s.name: {
-            "path": str(s.path.resolve()) if s.path else "",
+            "path": str(s.path.resolve()),
             "frames": s.spec.frames,
             "scale": s.spec.scale,
         }
@@ -190,6 +201,7 @@ def _write_run(folder: Path, suite: Suite, sources: list[_Source]) -> None:
         "metrics": suite.metrics,
         "every": suite.every,
         "clips": clips,
+        "keys": keys,
     }
     try:
         (folder / RUN).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -205,6 +217,7 @@ def _tasks(
     force: bool,
 ) -> Iterator[tuple[Task, list[Record]]]:
     """Tasks clip by clip, each with the failures that are known before it begins."""
+    hashes = hash_weights(suite.weights)
     for source in sources:
         for spec in suite.codecs:
             for quality in spec.qualities:
@@ -216,13 +229,14 @@ def _tasks(
                     labels=tuple(spec.label(d) for d in spec.decode),
                     decode=spec.decode,
                     clip=source.name,
-                    path=source.path or Path(),
+                    path=source.path,
                     frames=source.spec.frames,
                     scale=source.spec.scale,
                     clip_sha256=source.sha256,
                     metrics=suite.metrics,
                     every=suite.every,
                     weights=suite.weights,
+                    weights_sha256=hashes,
                     folder=folder,
                     force=force,
                 )
@@ -234,7 +248,7 @@ def _tasks(
                         spec.kind, quality, {**spec.settings, **spec.decode[0]}, extra
                     )
                 except Exception as error:
-                    yield task, task.failures(f"{type(error).__name__}: {error}")
+                    yield task, task.failures(told(error))
                     continue
                 yield replace(task, versions=dict(getattr(codec, "versions", {}))), []
 
@@ -249,10 +263,10 @@ def _measured(
     jobs: int | None,
     executor: Executor | None,
     extra: Mapping[str, Factory],
-) -> Iterator[_Done]:
+) -> Generator[_Done, None, None]:
     """Every task with its records, as they end."""
     if executor is not None:
-        yield from _on(executor, tasks, extra, usable_cores())
+        yield from _on(executor, tasks, extra, len(tasks))  # nobody knows how many workers it has
         return
     if jobs is None:
         # A class of the user's own script is unknown to other processes.
@@ -293,26 +307,30 @@ def _on(
     running: dict[Future[list[Record]], Task] = {}
     died: list[Task] = []
     broken = ""
-    while running or (waiting and not broken):
-        while waiting and len(running) < workers + _AHEAD and not broken:
+    try:
+        while running or (waiting and not broken):
+            while waiting and len(running) < workers + _AHEAD and not broken:
+                try:
+                    running[executor.submit(measure, waiting[0], dict(extra))] = waiting[0]
+                    waiting.popleft()
+                except RuntimeError as error:  # broken, or shut down by its owner
+                    broken = str(error)
+            if not running:
+                break
+            future = _first_done(running)
+            task = running.pop(future)
             try:
-                running[executor.submit(measure, waiting[0], dict(extra))] = waiting[0]
-                waiting.popleft()
-            except RuntimeError as error:  # broken, or shut down by its owner
-                broken = str(error)
-        if not running:
-            break
-        future = _first_done(running)
-        task = running.pop(future)
-        try:
-            records = future.result()
-        except BrokenExecutor as error:
-            broken = broken or str(error) or "a process of the pool died"
-            died.append(task)
-            continue
-        except Exception as error:  # it could not be sent there, or not sent back
-            records = task.failures(f"{type(error).__name__}: {error}")
-        yield task, records
+                records = future.result()
+            except BrokenExecutor as error:
+                broken = broken or str(error) or "a process of the pool died"
+                died.append(task)
+                continue
+            except Exception as error:  # it could not be sent there, or not sent back
+                records = task.failures(told(error))
+            yield task, records
+    finally:  # after Ctrl-C nobody wants the rest
+        for future in running:
+            future.cancel()
     if suspects is not None and rest is not None:
         suspects += died
         rest += waiting

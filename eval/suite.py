@@ -27,13 +27,15 @@
     qualities = [0, 21, 42, 63]
     decode = [{realism = 0}, {realism = 1}]   # encoded once, decoded in several ways
 
-Relative paths are relative to the suite's own folder.
+Relative paths of clips and of metrics' weights are relative to the suite's own folder. Settings of
+codecs go to them as they are.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +57,14 @@ class ClipSpec:
     frames: int | None = None
     scale: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        _check_text(self.path, "the path of a clip")
+        if self.frames is not None and (type(self.frames) is not int or self.frames < 1):
+            raise UsageError(
+                f"frames of the clip {self.path} is a whole number from 1, got {self.frames!r}; "
+                "leave it out for all"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
@@ -73,6 +83,22 @@ class CodecSpec:
     qualities: tuple[float, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     decode: tuple[dict[str, Any], ...] = ({},)
+
+    def __post_init__(self) -> None:
+        _check_text(self.name, "the name of a codec")
+        _check_text(self.kind, f"the kind of the codec {self.name}")
+        for quality in self.qualities:
+            if type(quality) is bool or not isinstance(quality, int | float):
+                raise UsageError(f"qualities of {self.name} are numbers, got {quality!r}")
+        if not self.qualities or not all(map(math.isfinite, self.qualities)):
+            raise UsageError(f"{self.name} needs qualities such as [20, 30, 40], all finite")
+        if len(set(self.qualities)) < len(self.qualities):
+            raise UsageError(f"{self.name} has a quality twice; leave one out")
+        if not self.decode or not all(isinstance(way, dict) for way in self.decode):
+            raise UsageError(
+                f"decode of {self.name} is a list of tables, one for each way of decoding, such as "
+                "[{realism = 0}, {realism = 1}]"
+            )
 
     def label(self, decode: dict[str, Any]) -> str:
         """Name of one curve: with several ways of decoding, which one."""
@@ -105,9 +131,11 @@ class Suite:
                 f"the anchor {self.anchor!r} is no codec of the suite; there are: "
                 f"{', '.join(labels)}"
             )
+        for name in (*self.metrics, *self.weights):
+            find_metric(name)
         for name, every in self.every.items():
             metric = find_metric(name)
-            if every < 1 or (every > 1 and not metric.samples):
+            if type(every) is not int or every < 1 or (every > 1 and not metric.samples):
                 raise UsageError(
                     f"{name} cannot judge every {every}. frame alone; leave it out of [every]"
                 )
@@ -131,7 +159,7 @@ def read_suite(name: str | Path) -> Suite:
         UsageError: naming what is wrong in it.
     """
     path = Path(name)
-    if not path.suffix and not path.exists() and str(name) in shipped_suites():
+    if not path.suffix and not path.is_file() and str(name) in shipped_suites():
         path = _SHIPPED / f"{name}.toml"
     try:
         raw = tomllib.loads(path.read_text("utf-8"))
@@ -158,28 +186,58 @@ def _suite_of(raw: dict[str, Any], path: Path) -> Suite:
     if unknown:
         raise ValueError(f"a suite has no {', '.join(sorted(unknown))}")
     metrics = raw["metrics"]
-    names = parse_metrics(metrics if isinstance(metrics, str) else ",".join(metrics))
+    if not isinstance(metrics, str):
+        metrics = ",".join(map(str, _list_of(metrics, "metrics", '["psnr", "ssim"]')))
     every: dict[str, int] = {}
-    for name, count in raw.get("every", {}).items():
-        every.update(dict.fromkeys(GROUPS.get(name, (name,)), int(count)))
+    for name, count in _table_of(raw, "every").items():
+        every.update(dict.fromkeys(GROUPS.get(name, (name,)), count))
+    weights = _table_of(raw, "weights")
+    for name, file in weights.items():
+        _check_text(file, f"the file of {name} in [weights]")
     base = path.parent
     return Suite(
-        name=raw.get("name", path.stem),
-        clips=tuple(_clip_of(entry, base) for entry in raw.get("clip", [])),
-        codecs=tuple(_codec_of(entry) for entry in raw.get("codec", [])),
-        metrics=tuple(m.name for m in names),
+        name=str(raw.get("name", path.stem)),
+        clips=tuple(_clip_of(entry, base) for entry in _tables_of(raw, "clip")),
+        codecs=tuple(_codec_of(entry) for entry in _tables_of(raw, "codec")),
+        metrics=tuple(m.name for m in parse_metrics(metrics)),
         anchor=raw.get("anchor", ""),
         every=every,
-        weights={k: str(base / v) for k, v in raw.get("weights", {}).items()},
+        weights={name: str(base / file) for name, file in weights.items()},
     )
+
+
+def _check_text(value: object, what: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{what} is a text, got {value!r}")
+
+
+def _list_of(value: Any, what: str, example: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{what} is a list such as {example}, got {value!r}")
+    return value
+
+
+def _table_of(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    table = raw.get(name, {})
+    if not isinstance(table, dict):
+        raise ValueError(f"{name} is a table: write [{name}] above its lines, got {table!r}")
+    return table
+
+
+def _tables_of(raw: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    tables = raw.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+        raise ValueError(f"there may be several of {name}: write [[{name}]] above each")
+    return tables
 
 
 def _clip_of(entry: dict[str, Any], base: Path) -> ClipSpec:
     unknown = set(entry) - {f.name for f in dataclasses.fields(ClipSpec)}
     if unknown:
         raise ValueError(f"a clip has no {', '.join(sorted(unknown))}")
-    path: str = entry["path"]
-    scale = parse_size(entry["scale"]) if "scale" in entry else None
+    path = entry["path"]
+    _check_text(path, "the path of a clip")
+    scale = parse_size(str(entry["scale"])) if "scale" in entry else None
     here = path if path.startswith(_PACKAGE) else str(base / path)
     return ClipSpec(here, entry.get("frames"), scale)
 
@@ -189,9 +247,9 @@ def _codec_of(entry: dict[str, Any]) -> CodecSpec:
     return CodecSpec(
         name=entry.get("name", entry["kind"]),
         kind=entry["kind"],
-        qualities=tuple(entry["qualities"]),
+        qualities=tuple(_list_of(entry["qualities"], "qualities", "[20, 30, 40]")),
         settings={k: v for k, v in entry.items() if k not in own},
-        decode=tuple(entry.get("decode", [{}])),
+        decode=tuple(_list_of(entry.get("decode", [{}]), "decode", "[{realism = 0}]")),
     )
 
 

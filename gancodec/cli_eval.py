@@ -66,9 +66,14 @@ def _run(chosen: Namespace) -> None:
 
 
 def _records(chosen: Namespace) -> list[Record]:
-    from gancodec.eval.records import read_records
+    from gancodec.eval.records import asked_records
 
-    found = [r for path in chosen.records for r in read_records(Path(path))]
+    found: list[Record] = []
+    for path in chosen.records:
+        asked, left_out = asked_records(Path(path))
+        found += asked
+        if left_out:
+            note(f"{left_out} records of other suites in {path} are left out")
     for path in getattr(chosen, "published", None) or ():
         from gancodec.eval.published import read_published
 
@@ -85,11 +90,10 @@ def _anchor(chosen: Namespace, records: Sequence[Record]) -> str:
     """Who the others are compared with: asked for, or what the run says."""
     if chosen.anchor:
         return str(chosen.anchor)
-    from gancodec.eval.runner import RUN
+    from gancodec.eval.records import read_about
 
-    for path in map(Path, chosen.records):
-        about = (path if path.is_dir() else path.parent) / RUN
-        if about.is_file() and (anchor := json.loads(about.read_text("utf-8")).get("anchor")):
+    for path in chosen.records:
+        if anchor := read_about(Path(path)).get("anchor"):
             return str(anchor)
     known = ", ".join(dict.fromkeys(r.codec for r in records))
     raise UsageError(f"name the codec to compare with by --anchor; there are: {known}")
@@ -114,9 +118,13 @@ def _bd(chosen: Namespace) -> None:
     anchor = _anchor(chosen, records)
     labels = dict.fromkeys(r.codec for r in records if r.codec != anchor)
     tests = [chosen.test] if chosen.test else list(labels)
+    metrics = _metrics(chosen, records)
+    if not tests or not metrics:
+        lacking = "value of a metric" if tests else f"codec but {anchor}"
+        raise UsageError(f"there is nothing to compare: no {lacking} in the records; measure more")
     tables = [
         bd_rate(records, anchor=anchor, test=test, metric=metric)
-        for metric in _metrics(chosen, records)
+        for metric in metrics
         for test in tests
     ]
     if chosen.json:
@@ -143,7 +151,8 @@ def _plot(chosen: Namespace) -> None:
     from gancodec.eval.curves import plot_all
 
     records = _records(chosen)
-    folder = Path(chosen.output or Path(chosen.records[0]) / "plots")
+    first = Path(chosen.records[0])
+    folder = Path(chosen.output or (first if first.is_dir() else first.parent) / "plots")
     files = plot_all(records, folder, _anchor(chosen, records), _metrics(chosen, records))
     say(f"{len(files)} files written to {folder}")
 
@@ -162,13 +171,21 @@ def _export(chosen: Namespace) -> None:
     from gancodec.eval.records import to_csv
 
     records = _records(chosen)
+    labels = list(dict.fromkeys(r.codec for r in records))
+    if chosen.test is not None:
+        if chosen.test not in labels:
+            raise UsageError(f"there is no codec {chosen.test!r}; there are: {', '.join(labels)}")
+        records = [r for r in records if r.codec == chosen.test]
+    if chosen.metrics is not None:
+        names = _metrics(chosen, records)
+        kept = ({n: r.scores[n] for n in names if n in r.scores} for r in records)
+        records = [dataclasses.replace(r, scores=s) for r, s in zip(records, kept, strict=True)]
     if chosen.format == "csv":
         text = to_csv(records)
     else:
         from gancodec.eval.published import to_compressai_json
 
-        codec = chosen.test or next(iter(dict.fromkeys(r.codec for r in records)))
-        text = json.dumps(to_compressai_json(records, codec), indent=1) + "\n"
+        text = json.dumps(to_compressai_json(records, chosen.test or labels[0]), indent=1) + "\n"
     if chosen.output in (None, "-"):
         sys.stdout.write(text)
         return

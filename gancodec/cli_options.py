@@ -255,10 +255,12 @@ def _add_eval(commands: Any) -> None:
     _add_jobs(p)
 
     p = _eval_part(parts, "bd", "BD-rate of every codec against an anchor")
+    _add_anchor(p)
     p.add_argument("--test", metavar="NAME", help="only this codec; all of them unless given")
     _add_json(p)
 
     p = _eval_part(parts, "plot", "draw curves as SVG and PNG, with the points as CSV")
+    _add_anchor(p)
     p.add_argument("-o", dest="output", metavar="DIR", help="default RUN/plots")
     p.add_argument(
         "--published",
@@ -270,12 +272,12 @@ def _add_eval(commands: Any) -> None:
     p = _plain(parts, "report", "one HTML file with tables, curves and pictures side by side")
     p.add_argument("run", metavar="RUN", help="folder of a run")
     p.add_argument("-o", dest="output", metavar="FILE", help="default RUN/report.html")
-    p.add_argument("--anchor", metavar="NAME", help="codec to compare with")
+    _add_anchor(p)
 
     p = _eval_part(parts, "export", "write records as a table, or as CompressAI's JSON")
     p.add_argument("-o", dest="output", metavar="FILE", help="default standard output")
     p.add_argument("--format", choices=("csv", "compressai"), default="csv", help="default csv")
-    p.add_argument("--test", metavar="NAME", help="codec to export as CompressAI's JSON")
+    p.add_argument("--test", metavar="NAME", help="only this codec; CompressAI's JSON holds one")
 
     _plain(parts, "metrics", "list the metrics, and whether each can run here")
 
@@ -284,9 +286,12 @@ def _eval_part(parts: Any, name: str, about: str) -> Parser:
     """What the commands on existing records have in common."""
     p = _plain(parts, name, about)
     p.add_argument("records", nargs="+", metavar="RUN", help="folders of runs, or JSONL files")
-    p.add_argument("--anchor", metavar="NAME", help="codec to compare with; the suite's own")
     p.add_argument("-m", "--metrics", metavar="LIST", help="all that were measured unless given")
     return p
+
+
+def _add_anchor(p: Parser) -> None:
+    p.add_argument("--anchor", metavar="NAME", help="codec to compare with; the suite's own")
 
 
 def _add_train(commands: Any) -> None:

@@ -83,6 +83,38 @@ def test_plot_report_and_export(folder: Path, tmp_path: Path, capsys: Capture) -
     assert len(found["results"]["bpp"]) == 5
 
 
+def test_export_of_some(folder: Path, capsys: Capture) -> None:
+    assert cli.main(["eval", "export", str(folder), "--test", "toy", "-m", "ssim"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {row["codec"] for row in rows} == {"toy"}
+    assert "ssim" in rows[0]
+    assert "psnr-y" not in rows[0]
+    assert cli.main(["eval", "export", str(folder), "--test", "nobody"]) == 1
+    assert "there is no codec 'nobody'; there are: x264, toy" in capsys.readouterr().err
+
+
+def test_records_of_earlier_suites_are_left_out(
+    folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    suite = tmp_path / "suite.toml"
+    lines = suite.read_text().replace("[10, 20, 30, 40, 50]", "[10, 20]")
+    suite.write_text(lines[: lines.index('[[codec]]\n        name = "toy"')])
+    assert cli.main(["eval", "run", str(suite), "-o", str(folder), "--jobs", "1"]) == 0
+    capsys.readouterr()
+    assert cli.main(["eval", "export", str(folder)]) == 0
+    seen = capsys.readouterr()
+    assert len(list(csv.DictReader(seen.out.splitlines()))) == 4
+    assert f"16 records of other suites in {folder} are left out" in seen.err
+    # One codec alone has nothing to be compared with.
+    assert cli.main(["eval", "bd", str(folder)]) == 1
+    assert "no codec but x264 in the records" in capsys.readouterr().err
+    # The file holds everything, and plots go beside it.
+    assert cli.main(["eval", "bd", str(folder / "records.jsonl"), "-m", "psnr-y"]) == 0
+    assert "toy against x264" in capsys.readouterr().out
+    assert cli.main(["eval", "plot", str(folder / "records.jsonl"), "-m", "psnr-y"]) == 0
+    assert list((folder / "plots").glob("*.svg"))
+
+
 def test_metrics_are_listed_with_what_they_need(capsys: Capture) -> None:
     assert cli.main(["eval", "metrics"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -96,3 +128,7 @@ def test_records_that_are_not_there(tmp_path: Path, capsys: Capture) -> None:
     assert cli.main(["eval", "bd", str(tmp_path)]) == 2
     assert "cannot read records" in capsys.readouterr().err
     assert cli.main(["eval", "report", str(tmp_path)]) == 2
+    (tmp_path / "video.mkv").write_bytes(b"\xff\xd8\xff\xe0")
+    capsys.readouterr()
+    assert cli.main(["eval", "bd", str(tmp_path / "video.mkv")]) == 2
+    assert "holds no records: it is no text" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +16,14 @@ import pytest
 
 from gancodec import cli
 from gancodec.errors import InputError, UsageError
-from gancodec.eval import ClipSpec, CodecSpec, Record, RunSummary, Suite, read_records, run
+from gancodec.eval import ClipSpec, CodecSpec, Record, RunSummary, Suite, metrics, read_records, run
 from gancodec.eval.clips import read_clip
 from gancodec.eval.fidelity import psnr_of_planes
-from gancodec.eval.records import RECORDS, to_csv
-from gancodec.eval.runner import reasons
+from gancodec.eval.metric import Context, FrameMeter, Metric
+from gancodec.eval.records import RECORDS, append_record, asked_records, to_csv
+from gancodec.eval.runner import RunProgress, reasons
+from gancodec.eval.suite import read_suite
+from gancodec.fileio.parallel import usable_cores
 
 WriteClip = Callable[..., Path]
 
@@ -152,6 +156,7 @@ def test_failures_are_records_and_the_run_goes_on(
     assert set(shift.scores) == {"psnr-y"}
     assert "at least 161" in shift.errors["ms-ssim"]
     assert "lpips" in shift.errors["lpips"]
+    assert summary.measured == len(summary.records)
     told = "\n".join(reasons(summary))
     assert "1 x raising: RuntimeError: the encoder is out of order" in told
     # What failed is tried again, what is complete is not.
@@ -214,6 +219,208 @@ def test_suites_that_make_no_sense() -> None:
         Suite("s", (), (codec,), ("psnr-y",))
     with pytest.raises(UsageError, match="every 4"):
         Suite("s", (clip,), (codec,), ("flicker",), every={"flicker": 4})
+
+
+BAD = [
+    ("qualities = 5", "qualities is a list such as"),
+    ("qualities = ['a']", "qualities of toy are numbers, got 'a'"),
+    ("qualities = []", "toy needs qualities"),
+    ("qualities = [nan]", "all finite"),
+    ("qualities = [2, 2.0]", "toy has a quality twice"),
+    ("qualities = [1]\nname = 5", "the name of a codec is a text, got 5"),
+    ("qualities = [1]\ndecode = []", "decode of toy is a list of tables"),
+    ("qualities = [1]\ndecode = {realism = 1}", "decode is a list such as"),
+    ("qualities = [1]\n[[clip]]\npath = 'x'\nframes = 0", "frames of the clip .* from 1, got 0"),
+    ("qualities = [1]\n[[clip]]\npath = 'x'\nframes = -3", "from 1, got -3"),
+    ("qualities = [1]\n[[clip]]\npath = 'x'\nframes = '4'", "from 1, got '4'"),
+    ("qualities = [1]\n[[clip]]\npath = 'x'\nscale = 480", "'480' is no picture size"),
+    ("qualities = [1]\n[[clip]]\npath = 3", "the path of a clip is a text, got 3"),
+    ("qualities = [1]\n[every]\npsnr = 1.5", "psnr-y cannot judge every 1.5. frame"),
+    ("qualities = [1]\n[weights]\nlpisp = 'x'", "there is no metric 'lpisp'"),
+    ("qualities = [1]\n[weights]\nlpips = 4", r"the file of lpips in \[weights\] is a text"),
+]
+
+
+@pytest.mark.parametrize(("lines", "told"), BAD)
+def test_suites_with_wrong_values(lines: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    named = "" if "name" in lines else "name = 'toy'\n"
+    begin = "metrics = 'psnr'\n[[clip]]\npath = 'clip'\n[[codec]]\nkind = 'toy'\n"
+    path.write_text(begin + named + lines)
+    with pytest.raises(UsageError, match=told):
+        read_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("metrics = 5", "metrics is a list such as"),
+        ("metrics = 'psnr'\nevery = 4", r"write \[every\] above its lines"),
+        ("metrics = 'psnr'\n[clip]\npath = 'x'", r"write \[\[clip\]\] above each"),
+        ("metrics = 'psnr'\ncodec = 'x264'", r"write \[\[codec\]\] above each"),
+    ],
+)
+def test_suites_of_the_wrong_shape(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=told):
+        read_suite(path)
+
+
+def test_a_folder_called_like_a_suite_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick").mkdir()
+    assert read_suite("quick").name == "quick"
+    with pytest.raises(InputError, match="cannot read the suite"):
+        read_suite(tmp_path)
+
+
+def test_other_metrics_keep_the_values_that_are_there(
+    toys: str, write_clip: WriteClip, tmp_path: Path
+) -> None:
+    clip, spec = write_clip("one"), CodecSpec("toy", f"{toys}:Shift", (2,))
+    (first,) = run(suite_of([clip], spec), tmp_path / "run", jobs=1).records
+    (then,) = run(suite_of([clip], spec, metrics=("ssim",)), tmp_path / "run", jobs=1).records
+    assert set(then.scores) == {"psnr-y", "ssim"}
+    assert then.scores["psnr-y"] == first.scores["psnr-y"]
+
+
+def test_other_weights_are_other_values(
+    toys: str, write_clip: WriteClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(context: Context) -> FrameMeter:
+        value = float(context.weights["toy"].read_text())
+        return FrameMeter(lambda reference, _: np.full(len(reference), value))
+
+    monkeypatch.setattr(metrics, "METRICS", (Metric("toy", "Toy", "", True, start, ""),))
+    file = tmp_path / "weights"
+    suite = suite_of(
+        [write_clip("one")],
+        CodecSpec("toy", f"{toys}:Shift", (2,)),
+        metrics=("toy",),
+        weights={"toy": str(file)},
+    )
+    for value, measured in ((3, 1), (3, 0), (4, 1)):
+        file.write_text(str(value))
+        summary = run(suite, tmp_path / "run", jobs=1)
+        assert summary.measured == measured
+        assert summary.records[0].scores["toy"].mean == value
+        assert summary.records[0].scores["toy"].weights
+
+
+def test_every_missing_clip_has_its_own_error(toys: str, tmp_path: Path) -> None:
+    suite = suite_of(
+        [tmp_path / "one.mkv", tmp_path / "two.mkv"], CodecSpec("toy", f"{toys}:Shift", (2,))
+    )
+    records = run(suite, tmp_path / "run", jobs=1).records
+    assert [r.clip for r in records] == ["one", "two"]
+    assert all(f"{r.clip}.mkv" in r.error for r in records)
+
+
+def test_the_same_pictures_under_another_name(
+    toys: str, write_clip: WriteClip, tmp_path: Path
+) -> None:
+    one, spec = write_clip("one"), CodecSpec("toy", f"{toys}:Shift", (2,))
+    run(suite_of([one], spec), tmp_path / "run", jobs=1)
+    two = one.rename(one.with_name("two.y4m"))
+    assert run(suite_of([two], spec), tmp_path / "run", jobs=1).measured == 0
+    assert [r.clip for r in read_records(tmp_path / "run")] == ["two"]
+    write_clip("one")
+    with pytest.raises(UsageError, match="one and two of the suite are the same pictures"):
+        run(suite_of([one, two], spec), tmp_path / "run", jobs=1)
+
+
+def test_records_of_an_earlier_suite_do_not_mix(
+    toys: str, write_clip: WriteClip, tmp_path: Path
+) -> None:
+    clip = write_clip("one")
+    for realism in (1, 0):  # the same label, another picture
+        spec = CodecSpec("toy", f"{toys}:Shift", (1, 2), {"realism": realism})
+        summary = run(suite_of([clip], spec), tmp_path / "run", jobs=1)
+    assert asked_records(tmp_path / "run") == (list(summary.records), 2)
+    everything, left_out = asked_records(tmp_path / "run" / RECORDS)
+    assert (len(everything), left_out) == (4, 0)
+
+
+def test_any_executor_gets_all_tasks(write_clip: WriteClip, tmp_path: Path) -> None:
+    count = usable_cores() + 4
+    together = threading.Barrier(count)
+
+    def make(quality: float) -> Any:
+        class Meeting:
+            def encode(self, clip: Any) -> bytes:
+                together.wait(timeout=20)
+                raise RuntimeError("we met")
+
+        return Meeting()
+
+    suite = suite_of([write_clip("one")], CodecSpec("meeting", "meeting", tuple(range(count))))
+    with ThreadPoolExecutor(count) as executor:
+        records = run(suite, tmp_path, executor=executor, codecs={"meeting": make}).records
+    assert {r.error for r in records} == {"RuntimeError: we met"}
+
+
+def test_an_interrupt_leaves_no_task_behind(write_clip: WriteClip, tmp_path: Path) -> None:
+    begun: list[float] = []
+    go_on = threading.Event()
+
+    def make(quality: float) -> Any:
+        class Waiting:
+            def encode(self, clip: Any) -> bytes:
+                begun.append(quality)
+                if quality > 0:
+                    go_on.wait(20)
+                raise RuntimeError("no file")
+
+        return Waiting()
+
+    def interrupt(progress: RunProgress) -> None:
+        raise KeyboardInterrupt
+
+    suite = suite_of([write_clip("one")], CodecSpec("waiting", "waiting", (0, 1, 2, 3, 4)))
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(KeyboardInterrupt):
+            run(suite, tmp_path, executor=executor, codecs={"waiting": make}, progress=interrupt)
+        go_on.set()
+    assert len(begun) <= 2  # the first, and the one that was under way
+
+
+def test_two_may_make_the_same_file_at_once(
+    toys: str, write_clip: WriteClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2)
+    write = Path.write_bytes
+
+    def write_and_wait(self: Path, data: bytes) -> int:
+        count = write(self, data)
+        together.wait(timeout=20)
+        return count
+
+    specs = [CodecSpec(name, f"{toys}:Shift", (2,)) for name in ("one", "two")]
+    suite = suite_of([write_clip("clip")], *specs)
+    monkeypatch.setattr(Path, "write_bytes", write_and_wait)
+    with ThreadPoolExecutor(2) as executor:
+        summary = run(suite, tmp_path / "run", executor=executor)
+    assert not summary.failed
+    assert len({r.file for r in summary.records}) == 1
+
+
+def test_two_may_append_to_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / RECORDS
+    mine, other = (Record(key, "c", "x264", 20, {"at": tmp_path}, {}, "clip") for key in "ab")
+    line = other.to_json()
+
+    def to_json(record: Record) -> str:  # meanwhile, another process
+        with path.open("a") as file:
+            file.write(line + "\n")
+        return line.replace('"b"', '"a"')
+
+    monkeypatch.setattr(Record, "to_json", to_json)
+    append_record(path, mine)
+    assert [r.key for r in read_records(path)] == ["b", "a"]
+    assert read_records(path)[0].settings == {"at": str(tmp_path)}
 
 
 def test_command(

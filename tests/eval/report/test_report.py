@@ -281,7 +281,7 @@ def test_lines_and_names_say_whose_they_are_even_in_one_colour() -> None:
         assert len(mine) - len(points) == 3  # the line, its name, and the sample beside the name
 
 
-def test_later_records_replace_earlier_ones(reported: Any, tmp_path: Path) -> None:
+def test_records_of_other_suites_are_left_out(reported: Any, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(reported.run / "run.json", run)
@@ -296,8 +296,7 @@ def test_later_records_replace_earlier_ones(reported: Any, tmp_path: Path) -> No
     text = (tmp_path / "r.html").read_text("utf-8")
     assert "of another suite" not in text
     assert size(999_999_999) not in text
-    assert "1 records of other codecs or clips are left out" in notes
-    assert "1 records are left out, because later ones replace them" in notes
+    assert "2 records of other suites are left out" in notes
 
 
 def test_anchor_that_is_not_there_is_refused(reported: Any, tmp_path: Path) -> None:
