@@ -12,7 +12,7 @@ from gancodec.bitstream.chunks import SIGNATURE
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.anchors import kbps_of
 from gancodec.eval.metric import Context, Meter, Metric, Values
-from gancodec.eval.metrics import check_size
+from gancodec.eval.metrics import check_length, check_size
 from gancodec.fileio import Progress
 from gancodec.fileio import open as open_gvc
 from gancodec.terminal import table
@@ -163,7 +163,7 @@ def compare(
         progress: told after every few frames.
 
     Raises:
-        UsageError: sizes that differ, or are too small for a metric.
+        UsageError: sizes that differ, or pictures or clips that are too small for a metric.
         InputError, BitstreamError, ModelError: a file cannot be read or decoded.
     """
     with ExitStack() as stack:
@@ -224,6 +224,7 @@ def _measure(
 
 
 def _score(metric: Metric, values: Values) -> Score:
+    check_length(metric, values)
     at = metric.worst(values)
     # a pair is known by its second frame
     frame = {"frame": at, "pair": at + 1, "clip": None}[metric.per]

@@ -26,7 +26,7 @@ from gancodec.errors import GancodecError
 from gancodec.eval.clips import Clip, read_clip
 from gancodec.eval.codecs import Codec, Factory, build_codec
 from gancodec.eval.metric import Context, Values
-from gancodec.eval.metrics import check_size, find_metric
+from gancodec.eval.metrics import check_length, check_size, find_metric
 from gancodec.eval.records import Record, Score
 from gancodec.fileio.parallel import one_thread
 from gancodec.types import FrameBatch
@@ -255,8 +255,9 @@ def _score(
         part = slice(start, start + _FEED * every, every)
         meter.add(reference[part], decoded[part])
     values: Values = meter.finish()
-    if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"gave {'no value' if not len(values) else 'a value that is not finite'}")
+    check_length(metric, values)
+    if not np.isfinite(values).all():
+        raise ValueError("gave a value that is not finite")
     return Score(_rounded(float(values.mean())), tuple(map(_rounded, values.tolist())), every)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from gancodec.errors import UsageError
 from gancodec.eval.fidelity import FIDELITY
 from gancodec.eval.frechet import FRECHET
-from gancodec.eval.metric import Metric
+from gancodec.eval.metric import Metric, Values
 from gancodec.eval.perceptual import PERCEPTUAL
 from gancodec.eval.temporal import TEMPORAL
 
@@ -58,6 +58,18 @@ def parse_metrics(names: str) -> list[Metric]:
     if not chosen:
         raise UsageError("no metric was named; try -m psnr,ssim")
     return list(chosen.values())
+
+
+def check_length(metric: Metric, values: Values) -> None:
+    """Check that a clip was long enough to have a value.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if not len(values):
+        raise UsageError(
+            f"{metric.name} has no value for so few frames; leave it out with -m, or take more"
+        )
 
 
 def check_size(metrics: Sequence[Metric], width: int, height: int) -> None:
