@@ -69,7 +69,7 @@ def test_small_tasks_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Workers) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(Workers, "_start", refuse)
+    monkeypatch.setattr(Workers, "start", refuse)
     work = [Work(n, n) for n in (-1, -2, -3)]
     monkeypatch.setattr(parallel, "usable_cores", lambda: 4)
     assert [r for r, _ in Workers().run(abs, work, 1 << 20)] == [1, 2, 3]
