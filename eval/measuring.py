@@ -75,7 +75,7 @@ class Task:
                 clip_sha256=self.clip_sha256,
                 versions={"gancodec": gancodec.__version__, **self.versions},
                 machine=_machine(),
-                time=datetime.now(UTC).isoformat(timespec="seconds"),
+                time=_now(),
             )
             for key, label, decode in zip(task_keys(self), self.labels, self.decode, strict=True)
         ]
@@ -83,6 +83,10 @@ class Task:
     def failures(self, why: str) -> list[Record]:
         """The same records, saying why there is nothing in them."""
         return [replace(record, error=why) for record in self.records()]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _hash(*parts: object) -> str:
@@ -215,8 +219,7 @@ def _complete(
         return replace(record, error=told(error))
     record = replace(record, decode_seconds=round(seconds, 4))
     if not getattr(codec, "scores_quality", True):
-        why = "random weights: this codec is here for its speed"
-        return replace(record, errors=dict.fromkeys(task.metrics, why))
+        return replace(record, unscored="random weights: it is here for its speed", time=_now())
     old = next((r for r in task.known if r.key == record.key), None)
     kept = old.scores if old and old.file_sha256 == record.file_sha256 else {}
     scores = {name: score for name, score in kept.items() if name not in task.metrics}
@@ -231,7 +234,7 @@ def _complete(
             scores[metric] = replace(score, weights=task.weights_sha256.get(metric, ""))
         except Exception as error:
             errors[metric] = told(error)
-    return replace(record, scores=scores, errors=errors)
+    return replace(record, scores=scores, errors=errors, time=_now())
 
 
 def _check(clip: Clip, decoded: FrameBatch) -> None:

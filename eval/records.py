@@ -49,6 +49,7 @@ class Record:
         bytes: size of the file; bpp, kbps: the same a luma sample, and 1000 bits a second.
         file: where the file is stored, relative to the run's folder; empty if it is not kept.
         scores: by metric name. errors: why a metric has no score, by its name.
+        unscored: why there are no scores on purpose: a codec that is only timed.
         error: why there is no file or no picture; empty when all is well.
         versions, machine: what computed it, on what.
     """
@@ -74,10 +75,18 @@ class Record:
     decode_seconds: float = 0.0
     scores: dict[str, Score] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    unscored: str = ""
     error: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     time: str = ""  # ISO 8601, UTC, when it was about to be decoded
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """Why something is missing, by what it is: everything, scores, or a metric's name."""
+        if self.error:
+            return {"everything": self.error}
+        return {"scores": self.unscored} if self.unscored else self.errors
 
     @property
     def is_complete(self) -> bool:

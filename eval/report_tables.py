@@ -122,8 +122,7 @@ def failures(records: Sequence[Record]) -> str:
     """Records that lack something, grouped by reason; empty where nothing does."""
     groups: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for r in records:
-        reasons = [("everything", r.error)] if r.error else list(r.errors.items())
-        for what, why in reasons:
+        for what, why in r.lacks.items():
             clips = groups.setdefault((r.codec, what, why), {})
             clips.setdefault(r.clip, []).append(f"{r.quality:g}")
     rows = [

@@ -17,7 +17,6 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from gancodec.errors import InputError, UsageError
 from gancodec.eval.clips import Clip, find_clips, read_clip
@@ -144,7 +143,8 @@ def _store(journal: Path, records: list[Record], found: dict[str, Record]) -> No
 
 
 def _has_all(record: Record, task: Task) -> bool:
-    return record.is_complete and all(has_score(record.scores, name, task) for name in task.metrics)
+    scored = all(has_score(record.scores, name, task) for name in task.metrics)
+    return record.is_complete and (scored or bool(record.unscored))
 
 
 def _sources(suite: Suite) -> Iterator[_Source]:
@@ -363,13 +363,11 @@ def describe(summary: RunSummary) -> list[tuple[str, ...]]:
 
 
 def reasons(summary: RunSummary) -> list[str]:
-    """Why records are incomplete, each reason once with its count, the commonest first."""
+    """Why records lack something, each reason once with its count, the commonest first."""
     count: dict[str, int] = {}
-    for record in summary.failed:
-        told: list[Any] = [record.error] if record.error else []
-        told += [f"{name}: {why}" for name, why in record.errors.items()]
-        for why in told:
-            text = f"{record.codec}: {why}"
+    for record in summary.records:
+        for what, why in record.lacks.items():
+            text = f"{record.codec}: {why if record.error else f'{what}: {why}'}"
             count[text] = count.get(text, 0) + 1
     ordered = sorted(count.items(), key=lambda item: -item[1])
     return [f"{n} x {why}" for why, n in ordered]

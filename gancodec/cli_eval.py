@@ -59,9 +59,9 @@ def _run(chosen: Namespace) -> None:
     print(table(describe(summary)))
     total, failed = len(summary.records), len(summary.failed)
     say(f"{summary.measured} records measured, {total - summary.measured} were there already")
+    for reason in reasons(summary):
+        note(reason)
     if failed:
-        for reason in reasons(summary):
-            note(reason)
         raise InputError(f"{failed} of {total} records are incomplete; run it again to try those")
 
 

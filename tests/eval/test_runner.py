@@ -146,8 +146,9 @@ def test_failures_are_records_and_the_run_goes_on(
     assert found["raising", "good"].error == "RuntimeError: the encoder is out of order"
     assert "5 of 6 frames came back" in found["losing", "good"].error
     assert "64x46 came back" in found["cropping", "good"].error
-    assert "random weights" in found["silent", "good"].errors["psnr-y"]
+    assert "random weights" in found["silent", "good"].unscored
     assert not found["silent", "good"].scores
+    assert found["silent", "good"].is_complete  # it was asked for its speed, and that is there
     assert "there is no codec 'nobody'" in found["unknown", "good"].error
     assert "does not take these settings" in found["wrong", "good"].error
     assert all(r.error for (_, clip), r in found.items() if clip == "broken")
@@ -158,6 +159,7 @@ def test_failures_are_records_and_the_run_goes_on(
     assert summary.measured == len(summary.records)
     told = "\n".join(reasons(summary))
     assert "1 x raising: RuntimeError: the encoder is out of order" in told
+    assert "1 x silent: scores: random weights" in told
     # What failed is tried again, what is complete is not.
     assert run(suite, tmp_path / "run", jobs=1).measured > 0
 
