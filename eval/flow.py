@@ -9,11 +9,8 @@ only the source is looked at.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +18,7 @@ import torch
 from skimage.registration import optical_flow_ilk
 from torch.nn import functional as F
 
+from gancodec.eval.remembered import Remembered, key_of
 from gancodec.types import Plane
 
 _FLOW_SIDE = 240  # samples of the shorter side where the flow is found, about
@@ -52,44 +50,12 @@ class Motion:
         return self.flow.nbytes + self.visible.nbytes
 
 
-class _Cache:
-    """The motions used last, by a hash of both pictures: codecs and metrics share a source."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._held = 0
-        self._motions: OrderedDict[bytes, Motion] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: bytes) -> Motion | None:
-        with self._lock:
-            if key in self._motions:
-                self._motions.move_to_end(key)
-            return self._motions.get(key)
-
-    def put(self, key: bytes, motion: Motion) -> None:
-        with self._lock:
-            if key in self._motions:  # another thread was faster
-                return
-            self._motions[key] = motion
-            self._held += motion.nbytes
-            while self._held > self._limit and len(self._motions) > 1:
-                self._held -= self._motions.popitem(last=False)[1].nbytes
-
-
-_cache = _Cache(_CACHE_BYTES)
+_motions = Remembered[Motion](_CACHE_BYTES, lambda motion: motion.nbytes)
 
 
 def find_motion(before: Plane, after: Plane) -> Motion:
     """Motion from ``before`` to ``after``, luma planes (H, W) of at least 16 x 16."""
-    digest = blake2b(repr(before.shape).encode(), digest_size=16)
-    for plane in (before, after):
-        digest.update(np.ascontiguousarray(plane).data)
-    motion = _cache.get(digest.digest())
-    if motion is None:
-        motion = _estimate(before, after)
-        _cache.put(digest.digest(), motion)
-    return motion
+    return _motions.get(key_of(before, after), lambda: _estimate(before, after))
 
 
 def warp(plane: Plane, motion: Motion) -> npt.NDArray[np.float32]:

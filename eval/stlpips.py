@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from gancodec.eval.remembered import Remembered, key_of
 from gancodec.eval.rgb import Picture
 
 Net = Literal["alex", "vgg"]
@@ -29,10 +30,30 @@ _UNNEEDED = {
 }
 
 
+_Features = list[torch.Tensor]  # of every layer, (1, C, h, w), each place of length 1
+_CACHE_BYTES = 1 << 30  # five frames of 720x576 for VGG16
+
+_sources = Remembered[_Features](_CACHE_BYTES, lambda layers: sum(f.nbytes for f in layers))
+
+
 def st_lpips(net: Net, reference: Picture, distorted: Picture) -> float:
-    """Distance of one pair of pictures, (H, W, 3) uint8; 0 for equal ones."""
+    """Distance of one pair of pictures, (H, W, 3) uint8; 0 for equal ones.
+
+    The same as `load_st_lpips` gives, but a source's features are found once for all codecs.
+    """
     with torch.inference_mode():
-        return float(load_st_lpips(net)(_to_tensor(reference), _to_tensor(distorted)))
+        key = key_of(reference, about=net)
+        source = _sources.get(key, lambda: _features(net, reference))
+        shown = _features(net, distorted)
+        module = load_st_lpips(net)
+        pairs = zip(module.lins, source, shown, strict=True)  # type: ignore[arg-type]
+        return float(sum(lin((a - b).square()).mean((2, 3)) for lin, a, b in pairs))
+
+
+def _features(net: Net, picture: Picture) -> _Features:
+    module = load_st_lpips(net)
+    layers = module.net(module.scaling_layer(_to_tensor(picture)))  # type: ignore[operator]
+    return [layer / (layer.square().sum(1, keepdim=True).sqrt() + 1e-10) for layer in layers]
 
 
 @lru_cache(maxsize=2)

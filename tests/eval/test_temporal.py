@@ -9,6 +9,7 @@ from gancodec.errors import UsageError
 from gancodec.eval import flow
 from gancodec.eval.metric import Context, Metric, Values
 from gancodec.eval.metrics import select_metrics
+from gancodec.eval.remembered import Remembered
 from gancodec.types import FrameBatch, Plane
 from gancodec.video.synth import clip_info, moving_texture, noisy_pan, scene_cut, still
 
@@ -68,17 +69,26 @@ def test_what_comes_from_outside_is_not_visible() -> None:
     assert visible[16:-16, 16:-32].mean() > 0.9
 
 
-def test_one_motion_serves_all_codecs_and_memory_is_bounded() -> None:
+def test_one_motion_serves_all_codecs() -> None:
     clip = moving_texture(64, 48, 2, seed=5)
     first = flow.find_motion(clip.y[0], clip.y[1])
     assert flow.find_motion(clip.y[0].copy(), clip.y[1].copy()) is first
     assert flow.find_motion(clip.y[1], clip.y[0]) is not first
     assert flow.find_motion(clip.y[0].T, clip.y[1].T) is not first  # other pictures, same bytes
-    cache = flow._Cache(2 * first.nbytes)
-    for key in (b"a", b"b", b"a", b"c"):
-        if cache.get(key) is None:
-            cache.put(key, first)
-    assert [cache.get(key) is first for key in (b"a", b"b", b"c")] == [True, False, True]
+
+
+def test_memory_of_what_is_remembered_is_bounded() -> None:
+    remembered = Remembered[int](2, lambda value: 1)
+    asked: list[bytes] = []
+
+    def compute(key: bytes) -> int:
+        asked.append(key)
+        return len(asked)
+
+    for key in (b"a", b"b", b"a", b"c", b"a", b"b"):
+        remembered.get(key, lambda key=key: compute(key))
+    assert asked == [b"a", b"b", b"c", b"b"]  # b was the one used longest ago
+    assert Remembered[int](0, lambda value: 9).get(b"a", lambda: 7) == 7
 
 
 def test_warping_error_of_a_known_flash() -> None:
