@@ -60,8 +60,9 @@ def _st_lpips(net: Literal["alex", "vgg"]) -> Metric:
 def _check_weights(metric: str, weights: Mapping[str, Path]) -> None:
     if metric not in weights:
         raise UsageError(
-            f"{metric} needs its weights: they cannot be shipped, so name a file for {metric}; the "
-            "docstring of gancodec.eval.deep_features says how to write one"
+            f"{metric} needs its weights: they cannot be shipped, so name a file by --weights "
+            f"{metric}=FILE or in a suite's [weights]; the docstring of "
+            "gancodec.eval.deep_features says how to write one"
         )
     from gancodec.eval.deep_features import check_weights
 

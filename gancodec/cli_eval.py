@@ -198,16 +198,20 @@ def _export(chosen: Namespace) -> None:
 def _list_metrics(chosen: Namespace) -> None:
     from gancodec.eval.metrics import METRICS
 
-    rows = [("metric", "unit", "better", "a value a", "here")]
+    rows = [("metric", "unit", "better", "a value a", "runs here")]
+    missing = []
     for metric in METRICS:
         try:
             metric.check({})
             here = "yes"
         except UsageError as error:
-            here = f"no: {error}"
+            here = "no"
+            missing.append(str(error))
         better = "higher" if metric.higher_is_better else "lower"
         rows.append((metric.name, metric.unit or "-", better, metric.per, here))
     print(table(rows))
+    for sentence in missing:
+        print(f"\n{printable(sentence)}")
 
 
 _COMMANDS = {

@@ -335,7 +335,7 @@ def test_fid(fid_weights: Path) -> None:
 def test_fid_without_its_weights(
     make: Callable[[Path], None], complaint: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="name a file for fid"):
+    with pytest.raises(UsageError, match="--weights fid=FILE"):
         select_metrics("fid")
     make(tmp_path / "fid.safetensors")
     with pytest.raises(UsageError, match=complaint):

@@ -434,7 +434,7 @@ def test_dists_agrees_with_a_second_implementation(
 
 @pytest.mark.parametrize("name", ["lpips", "dists"])
 def test_weights_that_were_not_named_are_asked_for(name: str, clip: FrameBatch) -> None:
-    with pytest.raises(UsageError, match=f"{name} needs its weights: .*name a file for {name}"):
+    with pytest.raises(UsageError, match=f"{name} needs its weights: .*--weights {name}=FILE"):
         select_metrics(name)
     with pytest.raises(UsageError, match=f"{name} needs its weights"):
         measure(BY_NAME[name], clip, clip, {})
