@@ -187,8 +187,8 @@ def cut_patches(picture: Picture, side: int = _FID_SIDE) -> list[Picture]:
 def _check_fid(weights: Mapping[str, Path]) -> None:
     if "fid" not in weights:
         raise UsageError(
-            "fid needs its weights: they cannot be shipped, so name a file by --weights fid=FILE or "
-            "in a suite's [weights]; the docstring of gancodec.eval.inception says how to write one"
+            "fid needs its weights: they cannot be shipped, so name a file by --weights fid=FILE "
+            "or in a suite's [weights]; the docstring of gancodec.eval.inception says how to write one"
         )
     from gancodec.eval.inception import check_weights
 
