@@ -188,7 +188,7 @@ def _check_fid(weights: Mapping[str, Path]) -> None:
     if "fid" not in weights:
         raise UsageError(
             "fid needs its weights: they cannot be shipped, so name a file by --weights fid=FILE "
-            "or in a suite's [weights]; the docstring of gancodec.eval.inception says how to write one"
+            "or in a suite's [weights]; gancodec.eval.inception tells how to write one"
         )
     from gancodec.eval.inception import check_weights
 
