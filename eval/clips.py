@@ -14,7 +14,7 @@ from gancodec.types import FrameBatch, VideoInfo
 from gancodec.video.reader import open_video
 
 _READ_FRAMES = 16
-VIDEOS = {".mkv", ".mp4", ".webm", ".mov", ".avi", ".y4m", ".mpg", ".ts", ".m4v", ".gvc"}
+VIDEOS = {".mkv", ".mp4", ".webm", ".mov", ".avi", ".y4m", ".mpg", ".ts", ".m4v"}
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
