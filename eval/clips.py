@@ -47,8 +47,9 @@ class Clip:
 
     @property
     def sha256(self) -> str:
-        """Of the planes: equal hashes are equal pictures, whatever file they came from."""
-        digest = hashlib.sha256(repr(self.frames.y.shape).encode())
+        """Of the planes, the rate and the colours, which is all that codecs and metrics see."""
+        about = (self.frames.y.shape, self.info.fps, self.info.color)
+        digest = hashlib.sha256(repr(about).encode())
         for plane in (self.frames.y, self.frames.u, self.frames.v):
             digest.update(np.ascontiguousarray(plane).data)
         return digest.hexdigest()

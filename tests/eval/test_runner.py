@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import threading
@@ -23,6 +24,7 @@ from gancodec.eval.metric import Context, FrameMeter, Metric
 from gancodec.eval.records import RECORDS, append_record, asked_records, to_csv
 from gancodec.eval.runner import RunProgress, reasons
 from gancodec.fileio.parallel import usable_cores
+from gancodec.types import Color
 
 WriteClip = Callable[..., Path]
 
@@ -119,6 +121,15 @@ def test_a_kill_in_the_middle_of_a_line_costs_that_line(
     journal.write_text("\n".join(["{broken", *lines]))
     with pytest.raises(InputError, match="line 1"):
         read_records(journal)
+
+
+def test_a_clip_is_its_pictures_their_rate_and_their_colours(write_clip: WriteClip) -> None:
+    clip = read_clip(write_clip("one"))
+    faster = dataclasses.replace(clip.info, fps=2 * clip.info.fps)
+    full = dataclasses.replace(clip.info, color=Color(full_range=True))
+    others = [dataclasses.replace(clip, info=info) for info in (faster, full)]
+    assert len({clip.sha256, *(other.sha256 for other in others)}) == 3
+    assert dataclasses.replace(clip, name="two").sha256 == clip.sha256
 
 
 def test_ways_of_decoding_share_a_file(toys: str, write_clip: WriteClip, tmp_path: Path) -> None:
