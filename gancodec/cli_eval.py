@@ -133,6 +133,12 @@ def _bd(chosen: Namespace) -> None:
     else:
         text = "\n\n".join([*(t.to_text() for t in tables), _overview(tables)])
         print("\n".join(map(printable, text.split("\n"))))
+    silent = sum(t.rate_summary.mean is None for t in tables)
+    if silent:  # in the exit status, too, for whoever reads no tables
+        raise InputError(
+            f"{silent} of {len(tables)} comparisons have no BD-rate on any clip; their tables say "
+            "why: measure qualities whose curves overlap"
+        )
 
 
 def _overview(tables: Sequence[BdTable]) -> str:

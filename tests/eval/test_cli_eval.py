@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gancodec import cli
+from gancodec.eval.records import Record, Score, append_record
 
 WriteClip = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
@@ -57,6 +59,19 @@ def test_bd(folder: Path, capsys: Capture) -> None:
     assert all(t["rate_summary"]["mean"] < 0 for t in tables)  # x264 needs fewer bytes than the toy
     assert cli.main(["eval", "bd", str(folder), "--anchor", "nobody"]) == 1
     assert "nobody" in capsys.readouterr().err
+
+
+def test_bd_of_curves_that_do_not_meet(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "records.jsonl"
+    for codec, first in (("low", 20), ("high", 40)):
+        for n in range(4):
+            score = Score(float(first + n), (float(first + n),))
+            record = Record(f"{codec}{n}", codec, "x264", n, {}, {}, "clip", bytes=100 * (n + 1))
+            append_record(path, dataclasses.replace(record, scores={"psnr-y": score}))
+    assert cli.main(["eval", "bd", str(path), "--anchor", "low"]) == 2
+    seen = capsys.readouterr()
+    assert "no overlap" in seen.out
+    assert "1 of 1 comparisons have no BD-rate" in seen.err
 
 
 def test_plot_report_and_export(folder: Path, tmp_path: Path, capsys: Capture) -> None:
