@@ -186,7 +186,8 @@ def _planes_of(frame: VideoFrame) -> Iterator[Plane]:
 
 def to_eight_bits(samples: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> Plane:
     """Ten-bit samples to eight, rounded: the reverse of a shift by two bits to the left."""
-    return np.minimum((samples + np.uint16(2)) >> 2, 255).astype(np.uint8)
+    rounded: Plane = np.minimum((samples + np.uint16(2)) >> 2, 255).astype(np.uint8)
+    return rounded
 
 
 def libav_versions() -> dict[str, str]:

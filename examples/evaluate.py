@@ -29,7 +29,7 @@ class Deflated:
         return head + zlib.compress(b"".join((p >> self.dropped).tobytes() for p in planes), 9)
 
     def decode(self, data: bytes) -> FrameBatch:
-        dropped, count, height, width = np.frombuffer(data[:16], np.int32)
+        dropped, count, height, width = map(int, np.frombuffer(data[:16], np.int32))
         flat = np.frombuffer(zlib.decompress(data[16:]), np.uint8) << dropped
         luma, rows, columns = count * height * width, (height + 1) // 2, (width + 1) // 2
         y, u, v = np.split(flat, [luma, luma + count * rows * columns])

@@ -26,7 +26,7 @@ class Shift:
         head = np.array([self.bits, *y.shape], np.int32).tobytes()
         return head + zlib.compress(y.tobytes() + u.tobytes() + v.tobytes())
     def decode(self, data):
-        bits, n, h, w = np.frombuffer(data[:16], np.int32)
+        bits, n, h, w = map(int, np.frombuffer(data[:16], np.int32))
         c = ((h + 1) // 2, (w + 1) // 2)
         flat = np.frombuffer(zlib.decompress(data[16:]), np.uint8) << bits
         y, u, v = np.split(flat, [n * h * w, n * h * w + n * c[0] * c[1]])
