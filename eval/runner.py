@@ -24,7 +24,7 @@ from gancodec.eval.codecs import Factory, build_codec
 from gancodec.eval.measuring import Task, has_score, hash_weights, measure, task_keys, told
 from gancodec.eval.records import RECORDS, RUN, Record, append_record, read_records
 from gancodec.eval.suite import ClipSpec, Suite, read_suite, resolve_path
-from gancodec.fileio.parallel import Workers, one_thread, usable_cores
+from gancodec.fileio.parallel import Workers, usable_cores
 
 _AHEAD = 2  # tasks handed to an executor beyond one a worker
 
@@ -276,8 +276,7 @@ def _measured(
         raise UsageError(f"jobs is 1 or more, got {jobs}")
     if jobs == 1:
         for task in tasks:
-            with one_thread():
-                yield task, measure(task, extra)
+            yield task, measure(task, extra)
         return
     while tasks:
         suspects: list[Task] = []
