@@ -265,19 +265,28 @@ class LatentPrior(nn.Module):
             return self._coded(y.float(), quality, temporal)
 
     def _coded(self, y: Tensor, quality: Tensor, temporal: Tensor | None) -> PriorOutput:
-        z_hat = round_straight_through(self.analysis(y))
-        hyper_bits = symbol_bits(z_hat, self.z_index(quality)).sum((1, 2, 3))
+        z = self.analysis(y)
+        z_hat = round_straight_through(z)
+        hyper_bits = symbol_bits(self._rated(z, z_hat), self.z_index(quality)).sum((1, 2, 3))
         bits: list[Tensor] = []
 
         def code(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
             offset = y[:, part] - mean
             symbol = offset + (quantise(offset) - offset).detach()  # the encoder's own rounding
-            bits.append((symbol_bits(symbol, scale) * mask).sum((1, 2, 3)))
+            bits.append((symbol_bits(self._rated(offset, symbol), scale) * mask).sum((1, 2, 3)))
             return (symbol + mean) * mask
 
         limit = CONTEXT_MAX
         y_hat = self.walk(z_hat.clamp(-limit, limit), quality, temporal, _size(y), code)
         return PriorOutput(y_hat, torch.stack(bits).sum(0) + hyper_bits, hyper_bits)
+
+    def _rated(self, value: Tensor, rounded: Tensor) -> Tensor:
+        """What the rate is counted on: while training, uniform noise in place of rounding.
+
+        Rounding has no gradient worth the name; the synthesis sees rounded latents all the same
+        (mixed quantisation; Minnen, Singh, ICIP 2020). Evaluation counts what is coded.
+        """
+        return value + torch.rand_like(value) - 0.5 if self.training else rounded
 
 
 def _size(x: Tensor) -> tuple[int, int]:

@@ -177,7 +177,10 @@ def run_stage(
             begun = time.monotonic()
             for group in state.optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, state.step)
-            rng = np.random.default_rng([recipe.seed, state.step, workers.rank])
+            seeds = np.random.SeedSequence([recipe.seed, state.step, workers.rank])
+            rng = np.random.default_rng(seeds)
+            # the noise that stands for rounding comes from torch
+            torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
             state.optimizer.zero_grad()
             with torch.autocast("cuda", torch.bfloat16, enabled=recipe.device.startswith("cuda")):
                 loss, numbers = stage.loss(rng, state.step / recipe.steps)
