@@ -216,6 +216,9 @@ def _list_metrics(chosen: Namespace) -> None:
         better = "higher" if metric.higher_is_better else "lower"
         rows.append((metric.name, metric.unit or "-", better, metric.per, here))
     print(table(rows))
+    print()
+    for metric in METRICS:
+        print(printable(f"{metric.name}: {metric.paper}"))
     for sentence in missing:
         print(f"\n{printable(sentence)}")
 

@@ -133,12 +133,14 @@ def test_records_of_earlier_suites_are_left_out(
 def test_metrics_are_listed_with_what_they_need(capsys: Capture) -> None:
     assert cli.main(["eval", "metrics"]) == 0
     text = capsys.readouterr().out
-    table, _, needs = text.partition("\n\n")
+    table, papers, *needs = text.split("\n\n")
     by_name = {line.split()[0]: line for line in table.splitlines()}
     assert "lower" in by_name["st-lpips-vgg"]
     assert by_name["psnr-y"].endswith("yes")
     assert by_name["lpips"].endswith("no")
-    assert needs.startswith("lpips needs its weights: they cannot be shipped")
+    assert needs[0].startswith("lpips needs its weights: they cannot be shipped")
+    assert [line.split(":")[0] for line in papers.splitlines()] == list(by_name)[1:]
+    assert "st-lpips-vgg: Ghildyal, Liu" in papers
 
 
 def test_records_that_are_not_there(tmp_path: Path, capsys: Capture) -> None:
