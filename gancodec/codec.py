@@ -36,13 +36,22 @@ from torch import Tensor
 
 from gancodec.bitstream import SymbolDecoder, SymbolEncoder, SymbolHasher
 from gancodec.config import QUALITY_LEVELS, EncodeOptions
+from gancodec.effort import find_motion
 from gancodec.errors import CorruptError, UsageError
-from gancodec.models.compress import FrameCodec, Reconstruction, motion_context, step_sizes
+from gancodec.models.compress import (
+    FrameCodec,
+    Reconstruction,
+    intra_boost,
+    level_of_step,
+    motion_context,
+    step_sizes,
+)
+from gancodec.models.motion_choice import VectorPrices
 from gancodec.models.motion_coding import code_field, decode_field
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
-from gancodec.nn.motion import MOTION_LIMIT, search_motion, warp
+from gancodec.nn.motion import MOTION_LIMIT, warp
 from gancodec.nn.planes import BLOCK, Planes, frame_of, pack, planes_of, round_to_8_bit, unpack
-from gancodec.nn.prior import SCALES, quantise
+from gancodec.nn.prior import HYPER_ERROR_WEIGHT, SCALES, quantise
 from gancodec.registry import (
     HYPER_TABLES,
     INTER_TABLES,
@@ -59,12 +68,10 @@ Indices = npt.NDArray[np.uint8]
 # The one difference between the two sides: (values, or None when decoding; tables) -> values
 Coder = Callable[[Ints | None, Indices], Ints]
 
-BEST_LEVEL = 36  # of inter frames, at quality 63; finer steps buy little with 128 latents a block
-INTRA_BOOST = 16  # levels an intra frame is better than its GOP: every later frame leans on it
+BEST_STEP = 20.0  # quantiser step of inter frames at quality 63, in 8-bit sample values
 INTER_PATTERN = (-1, 0, -1, 1)  # levels by position in the GOP; the better ones serve the others
 SKIP_BELOW = 6  # table index; below, a non-zero is rarer than 0.4 % and is never coded
 HYPER_LIMIT = int(CONTEXT_MAX) - 1
-MOTION_PRICE = 0.15  # of a bit, in quantiser steps of absolute difference
 
 
 # ── 1. Latents to symbols and back: integers only ────────────────────────────────────────────
@@ -88,7 +95,7 @@ def code_latents(
     z: Tensor | None = None
     if y is not None:
         y = y.cpu()  # where priors live, whatever the device of the other nets
-        z = prior.analysis(y).round().clamp(-HYPER_LIMIT, HYPER_LIMIT)
+        z = quantise(prior.analysis(y), index, HYPER_ERROR_WEIGHT).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         y = y.double()
     z_hat = _through(code, z, (index + HYPER_TABLES).numpy())
 
@@ -99,7 +106,8 @@ def code_latents(
         chosen = (level.numpy()[coded] + tables).astype(np.uint8)
         wanted = None
         if y is not None:
-            wanted = quantise(y[:, part] - mean / ACTIVATION_ONE).numpy()[coded].astype(np.int32)
+            whole = quantise(y[:, part] - mean / ACTIVATION_ONE, level)
+            wanted = whole.numpy()[coded].astype(np.int32)
         symbols[coded] = code(wanted, chosen)
         return (torch.from_numpy(symbols).double() * ACTIVATION_ONE + mean) * mask
 
@@ -158,7 +166,8 @@ class Loop:
         else:
             code_field(field, self.field, _motion(code))
         motion = torch.from_numpy(field)[None]
-        predicted = pack(warp(self.reference, motion.to(self.device)))
+        overlap = self.model.nets.config.overlap
+        predicted = pack(warp(self.reference, motion.to(self.device), overlap=overlap))
         limit = CONTEXT_MAX * ACTIVATION_ONE
         context = motion_context(motion) * ACTIVATION_ONE
         temporal = torch.cat([self.latents.clamp(-limit, limit), context], 1)
@@ -222,6 +231,10 @@ class Encoder:
         self.device = torch.device(device)
         self.model = model or load_model(self.options.model, device)
         self._steps = step_sizes(self.model.nets.config)
+        tables = self.model.tables
+        self._prices = VectorPrices(
+            tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:]
+        )
         self._loop = Loop(self.model, self.device)
         self._hasher = SymbolHasher()
         self._position = 0  # in the GOP
@@ -284,12 +297,16 @@ class Encoder:
 
     def _level(self) -> int:
         """Level of this frame: what is between two levels becomes now the lower, now the upper."""
+        config = self.model.nets.config
         if self.options.gop == 1:  # every picture on its own: all 64 levels, nothing leans on them
             wanted, offset = self.options.quality, 0
         else:
-            wanted = self.options.quality * BEST_LEVEL / (QUALITY_LEVELS - 1)
+            best = float(level_of_step(config, BEST_STEP))
+            wanted = self.options.quality * best / (QUALITY_LEVELS - 1)
             intra = self._position == 0
-            offset = INTRA_BOOST if intra else INTER_PATTERN[self._position % len(INTER_PATTERN)]
+            offset = (
+                intra_boost(config) if intra else INTER_PATTERN[self._position % len(INTER_PATTERN)]
+            )
         wanted += self._residue
         level = int(np.floor(wanted + 0.5))
         self._residue = wanted - level
@@ -298,17 +315,10 @@ class Encoder:
     def _search(self, x: Planes, level: int) -> Ints:
         assert self._loop.reference is not None
         assert self._loop.field is not None
-        preset = self.options.preset
-        field = search_motion(
-            (x.y * 255).cpu(),
-            (self._loop.reference.y * 255).cpu(),
-            penalty=MOTION_PRICE * float(self._steps[level]),
-            previous=torch.from_numpy(self._loop.field).long()[None],
-            radius={"fast": 5, "medium": 8, "slow": 14}[preset],
-            split=preset != "fast",
-            quarter=preset != "fast",
+        step = float(self._steps[level])
+        return find_motion(
+            x, self._loop.reference, self._loop.field, self._prices, step, self.options.preset
         )
-        return field[0].numpy().astype(np.int32)
 
 
 # ── 4. The decoder ───────────────────────────────────────────────────────────────────────────

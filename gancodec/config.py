@@ -38,25 +38,38 @@ class EncodeOptions:
             raise UsageError(f"preset is fast, medium or slow, got {self.preset!r}")
 
 
+# What weights are that were written before these fields were: base.v1
+_BEFORE: dict[str, object] = {
+    "intra_prior_features": 64,
+    "inter_leave": 3,
+    "prior_kernel": 3,
+    "overlap": False,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CodecConfig:
     """Architecture of the nets, stored with the weights. Widths are channels at 1/8 resolution."""
 
     intra_width: int = 128
     intra_depth: int = 4
-    intra_groups: tuple[int, ...] = (16, 48, 128)  # latent channels by step, most energy first
+    intra_groups: tuple[int, ...] = (16, 48, 192)  # latent channels by step, most energy first
     intra_hyper: int = 24
+    intra_prior_features: int = 128
     inter_encoder_width: int = 96
     inter_decoder_width: int = 64
     inter_encoder_depth: int = 4
-    inter_decoder_depth: int = 3
-    inter_groups: tuple[int, ...] = (16, 32, 80)
+    inter_decoder_depth: int = 4
+    inter_groups: tuple[int, ...] = (16, 32, 112)
     inter_hyper: int = 16
-    prior_features: int = 64
+    inter_leave: int = 1  # kernel of the last convolution; the blocks before it see neighbours
+    prior_features: int = 88  # of inter frames
+    prior_kernel: int = 5  # of what spreads decoded symbols to their neighbours
+    overlap: bool = True  # neighbouring blocks' predictions blend into one another
     synthesis_width: int = 64
     synthesis_depth: int = 2
-    step_finest: float = 5.0  # quantiser step at quality 63, in 8-bit sample values
-    step_coarsest: float = 200.0  # at quality 0; log-spaced between
+    step_finest: float = 4.0  # quantiser step at quality 63, in 8-bit sample values
+    step_coarsest: float = 400.0  # at quality 0; log-spaced between
     levels: int = QUALITY_LEVELS
 
     @classmethod
@@ -67,6 +80,7 @@ class CodecConfig:
             ValueError: naming the fields that do not fit.
         """
         known = {f.name for f in fields(cls)}
+        values = {**_BEFORE, **values}
         if set(values) != known:
             raise ValueError(f"fields of the architecture differ: {sorted(set(values) ^ known)}")
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -35,7 +35,9 @@ LAYERS: dict[str, set[str]] = {
         "types",
         "errors",
     },
+    "effort": {"models", "nn", "config", "errors"},  # the encoder's choices that presets scale
     "codec": {
+        "effort",
         "models",
         "nn",  # the steps of a frame that are not learned: packing of planes, motion, warp
         "scene",

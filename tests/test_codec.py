@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from gancodec.codec import Decoder, Encoder
+from gancodec.codec import BEST_STEP, Decoder, Encoder
 from gancodec.config import CodecConfig, EncodeOptions
 from gancodec.errors import BitstreamError, CorruptError, UsageError
-from gancodec.models.compress import GanCodec
+from gancodec.models.compress import GanCodec, intra_boost, level_of_step
 from gancodec.registry import Model, load_model
 from gancodec.train.export import freeze
 from gancodec.types import FrameBatch, FrameType, Packet, VideoInfo
@@ -152,12 +152,15 @@ def test_a_gop_decodes_alone(small: Model) -> None:
 
 
 def test_qualities_between_two_levels_alternate(small: Model) -> None:
-    """Quality 35 is level 20; two more are worth 1.14 levels, spread over the frames."""
-    upper = [p.quality for p in encode(small, clip(32, 32, 16), quality=36.75, gop=16)]
-    lower = [p.quality for p in encode(small, clip(32, 32, 16), quality=35, gop=16)]
-    assert [q - 20 for q in lower[:5]] == [16, 0, -1, 1, -1]
+    level = 63 / float(level_of_step(small.nets.config, BEST_STEP))  # in units of quality
+
+    def levels(wanted: float) -> list[int]:
+        packets = encode(small, clip(32, 32, 16), quality=wanted * level, gop=16)
+        return [p.quality for p in packets]
+
+    lower, upper, between = levels(20), levels(21), levels(20.5)
+    assert [q - 20 for q in lower[:5]] == [intra_boost(small.nets.config), 0, -1, 1, -1]
     assert {a - b for a, b in zip(upper, lower, strict=True)} == {1}
-    between = [p.quality for p in encode(small, clip(32, 32, 16), quality=35.875, gop=16)]
     extra = [a - b for a, b in zip(between, lower, strict=True)]
     assert set(extra) == {0, 1}
     assert sum(extra) == 8

@@ -14,8 +14,10 @@ channels_last at 1/8 resolution; latents live at 1/16, hyper-latents at 1/64.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +29,7 @@ from gancodec.nn.prior import LatentPrior
 
 CHROMA_WEIGHT = 0.4  # of U and V mean squared error beside Y's, in every loss and basis
 BLOCK_CHANNELS = 4 * PACKED_CHANNELS  # a 16x16 block: 256 of Y, 64 each of U and V
+INTRA_FINER = 2.55  # times finer quantiser steps for intra frames than for their GOP
 MOTION_CHANNELS = 3  # of the temporal context, beside the previous latents
 
 
@@ -64,6 +67,17 @@ def step_sizes(config: CodecConfig) -> Tensor:
     return (config.step_coarsest * ratio**share).float()
 
 
+def level_of_step(config: CodecConfig, step: float | npt.NDArray[np.float64]) -> Any:
+    """Levels, not rounded and not clamped, whose quantiser steps these are."""
+    span = math.log(config.step_coarsest / config.step_finest)
+    return np.log(config.step_coarsest / np.asarray(step)) / span * (config.levels - 1)
+
+
+def intra_boost(config: CodecConfig) -> int:
+    """How many levels better an intra frame is: every frame of its GOP leans on it."""
+    return round(float(level_of_step(config, config.step_coarsest / INTRA_FINER)))
+
+
 def lagrange_weights(config: CodecConfig) -> Tensor:
     """(levels,) weight of the mean squared error (8-bit units) beside bits a pixel.
 
@@ -97,14 +111,16 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """Latents at 1/16 in signal units (+ context at 1/8) -> packed picture or residual."""
 
-    def __init__(self, latents: int, width: int, depth: int, context: int, levels: int) -> None:
+    def __init__(
+        self, latents: int, width: int, depth: int, context: int, levels: int, leave: int = 3
+    ) -> None:
         super().__init__()
         self.linear = nn.Conv2d(latents, BLOCK_CHANNELS, 1, bias=False)
         self.enter = nn.Conv2d(latents, 4 * width, 1)
         self.context = nn.Conv2d(context, width, 1) if context else None
         self.tune = QualityKnots(width, levels, value=1.0)
         self.blocks = depthwise_stack(width, depth)
-        self.leave = nn.Conv2d(width, PACKED_CHANNELS, 3, padding=1)  # 3x3: blocks overlap
+        self.leave = nn.Conv2d(width, PACKED_CHANNELS, leave, padding=leave // 2)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
@@ -164,7 +180,14 @@ class IntraCodec(FrameCodec):
         super().__init__(
             Analysis(PACKED_CHANNELS, width, depth, latents, levels),
             Synthesis(latents, width, depth, 0, levels),
-            LatentPrior(config.intra_groups, config.intra_hyper, config.prior_features, 0, levels),
+            LatentPrior(
+                config.intra_groups,
+                config.intra_hyper,
+                config.intra_prior_features,
+                0,
+                levels,
+                config.prior_kernel,
+            ),
             config,
         )
 
@@ -197,6 +220,7 @@ class InterCodec(FrameCodec):
                 config.inter_decoder_depth,
                 PACKED_CHANNELS,
                 levels,
+                config.inter_leave,
             ),
             LatentPrior(
                 config.inter_groups,
@@ -204,6 +228,7 @@ class InterCodec(FrameCodec):
                 config.prior_features,
                 latents + MOTION_CHANNELS,
                 levels,
+                config.prior_kernel,
             ),
             config,
         )

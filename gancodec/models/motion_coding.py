@@ -9,7 +9,7 @@ everywhere. Encoder and decoder share it and differ in the callback that codes o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -77,9 +77,47 @@ def _spread_context(vectors: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return context.clip(0, len(_SPREADS))
 
 
-def _activity(residual: Ints) -> npt.NDArray[np.int64]:
+def activity_of(residual: Ints) -> npt.NDArray[np.int64]:
+    """Which of a context's y tables, by the x residual: none, small, large."""
     magnitude = np.abs(residual)
     return (magnitude > 0).astype(np.int64) + (magnitude > 4)
+
+
+def y_table_of(context: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """First of a context's tables for y residuals."""
+    return Y_TABLE + context * _ACTIVITIES
+
+
+def predict_blocks(
+    block: Ints, before: Ints
+) -> Iterator[tuple[tuple[Ints, Ints], Ints, npt.NDArray[np.int64]]]:
+    """The passes over ``block`` (2, R, C): places, predicted vectors (n, 2) and contexts (n,).
+
+    Whoever iterates fills ``block`` at each pass's places before asking for the next.
+    """
+    for step in _passes(*block.shape[1:]):
+        temporal = before[:, step.rows, step.cols].T  # (n, 2)
+        if step.around:
+            known = np.stack([block[:, r, c].T for r, c in step.around])  # (4, n, 2)
+            context = _spread_context(known)
+            predicted = np.median(np.concatenate([known, temporal[None]]), 0).astype(np.int32)
+        else:
+            context = np.full(step.rows.size, CONTEXTS - 1)
+            predicted = temporal.astype(np.int32)
+        yield (step.rows, step.cols), predicted, context
+
+
+def split_contexts(block: Ints) -> npt.NDArray[np.int64]:
+    """(2, R, C) vectors of 16x16 blocks -> (R C,) context of each block's split flag."""
+    height, width = block.shape[1:]
+    padded = np.pad(block, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    around = np.stack(
+        [
+            padded[:, dy : dy + height, dx : dx + width].reshape(2, -1).T
+            for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2), (1, 1))
+        ]
+    )
+    return _spread_context(around)
 
 
 def _walk(height: int, width: int, previous: Ints, actual: Ints | None, code: Coder) -> Ints:
@@ -98,21 +136,12 @@ def _walk(height: int, width: int, previous: Ints, actual: Ints | None, code: Co
     ) -> Ints:
         wanted = None if truth is None else truth[:, at[0], at[1]].T - predicted
         dx = code(None if wanted is None else wanted[:, 0], (x_table + table).astype(np.uint8))
-        index = (y_table + table * _ACTIVITIES + _activity(dx)).astype(np.uint8)
+        index = (y_table + table * _ACTIVITIES + activity_of(dx)).astype(np.uint8)
         dy = code(None if wanted is None else wanted[:, 1], index)
         return predicted + np.stack([dx, dy], 1)
 
-    for step in _passes(height, width):
-        at = (step.rows, step.cols)
-        temporal = before[:, step.rows, step.cols].T  # (n, 2)
-        if step.around:
-            known = np.stack([block[:, r, c].T for r, c in step.around])  # (4, n, 2)
-            context = _spread_context(known)
-            predicted = np.median(np.concatenate([known, temporal[None]]), 0).astype(np.int32)
-        else:
-            context = np.full(step.rows.size, CONTEXTS - 1)
-            predicted = temporal.astype(np.int32)
-        block[:, step.rows, step.cols] = vector(at, predicted, context, Y_TABLE, X_TABLE).T
+    for at, predicted, context in predict_blocks(block, before):
+        block[:, at[0], at[1]] = vector(at, predicted, context, Y_TABLE, X_TABLE).T
     _walk_splits(field, actual, code)
     return field
 
@@ -122,14 +151,7 @@ def _walk_splits(field: Ints, actual: Ints | None, code: Coder) -> None:
     block = field[:, ::2, ::2].copy()
     field[:] = block.repeat(2, 1).repeat(2, 2)
     height, width = block.shape[1:]
-    padded = np.pad(block, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    around = np.stack(
-        [
-            padded[:, dy : dy + height, dx : dx + width].reshape(2, -1).T
-            for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2), (1, 1))
-        ]
-    )
-    index = (SPLIT_TABLE + _spread_context(around)).astype(np.uint8)
+    index = (SPLIT_TABLE + split_contexts(block)).astype(np.uint8)
     flags = None
     if actual is not None:
         flags = (actual != field).any(0).reshape(height, 2, width, 2).any((1, 3))
@@ -141,7 +163,7 @@ def _walk_splits(field: Ints, actual: Ints | None, code: Coder) -> None:
         table = np.full(rows.size, SUB_X_TABLE, np.uint8)
         x = code(None if wanted is None else wanted[0], table)
         y = code(
-            None if wanted is None else wanted[1], (SUB_Y_TABLE + _activity(x)).astype(np.uint8)
+            None if wanted is None else wanted[1], (SUB_Y_TABLE + activity_of(x)).astype(np.uint8)
         )
         field[:, r, c] += np.stack([x, y])
 

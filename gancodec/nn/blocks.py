@@ -76,8 +76,3 @@ class QualityKnots(nn.Module):
 def full_precision() -> torch.autocast:
     """A context that autocast stays out of: quantised signals need more than bf16's 8 bits."""
     return torch.autocast("cuda", enabled=False)
-
-
-def round_straight_through(x: Tensor) -> Tensor:
-    """Rounding whose gradient is the identity."""
-    return x + (torch.round(x) - x).detach()

@@ -1,17 +1,20 @@
 """Block motion: the classical search of the encoder, and the warp both sides share.
 
 A motion field is (B, 2, H/8, W/8) int16-valued, quarter samples of luma, x first: the block at
-(r, c) is predicted from the reference displaced by that vector. The search decides on 16x16
-blocks and splits one into four 8x8 where that pays.
+(r, c) is predicted from the reference displaced by that vector. The search finds candidates;
+which of them pay for their bits is decided where the bits are known, in `models.motion_choice`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancodec.nn.planes import BLOCK, Planes
+from gancodec.nn.planes import Planes
 
 MOTION_LIMIT = 255  # quarter samples: +-64 luma samples
 _HALF_TAPS = torch.tensor([1.0, -5.0, 20.0, 20.0, -5.0, 1.0]) / 32  # H.264's half-sample filter
@@ -26,6 +29,36 @@ def double_resolution(x: Tensor) -> Tensor:
     tall = F.pad(x, (0, 0, 2, 3), mode="replicate") if x.shape[-2] > 1 else x.repeat(1, 1, 6, 1)
     below = F.conv2d(tall, taps.view(1, 1, 6, 1))
     return torch.stack([x, below], -2).flatten(-3, -2)
+
+
+def warp(reference: Planes, field: Tensor, *, overlap: bool = True) -> Planes:
+    """Predict a frame by displacing blocks of ``reference``; edges are replicated.
+
+    Luma: six-tap half samples, bilinear quarter samples (H.264's); chroma: bilinear.
+
+    Args:
+        reference: planes whose sides are multiples of 16.
+        field: (B, 2, H/8, W/8) vectors.
+        overlap: blend the predictions by a block's own vector and by its neighbours', with weights
+            that fall linearly from one block's centre to the next (overlapped block motion
+            compensation; Orchard, Sullivan 1994). Otherwise blocks end at hard edges.
+    """
+    field = field.to(reference.y.dtype)
+    fine = double_resolution(reference.y)
+    chroma = torch.cat([reference.u, reference.v], 1)
+    if not overlap:
+        y = _sample(fine, _sampling_grid(field, 8, 0.25, fine, 2.0))
+        uv = _sample(chroma, _sampling_grid(field, 4, 0.125, chroma, 1.0))
+        return Planes(y, uv[:, :1], uv[:, 1:])
+    y, uv = torch.zeros_like(reference.y), torch.zeros_like(chroma)
+    for quarters, down, right in _quarter_fields(field):
+        y = y + _sample(fine, _sampling_grid(quarters, 4, 0.25, fine, 2.0)) * _window(
+            8, down, right, y
+        )
+        uv = uv + _sample(chroma, _sampling_grid(quarters, 2, 0.125, chroma, 1.0)) * _window(
+            4, down, right, uv
+        )
+    return Planes(y, uv[:, :1], uv[:, 1:])
 
 
 def _sampling_grid(field: Tensor, cell: int, unit: float, like: Tensor, step: float) -> Tensor:
@@ -44,32 +77,48 @@ def _sampling_grid(field: Tensor, cell: int, unit: float, like: Tensor, step: fl
     return torch.stack([x.expand(b, -1, -1), y.expand(b, -1, -1)], -1)
 
 
-def warp(reference: Planes, field: Tensor) -> Planes:
-    """Predict a frame by displacing blocks of ``reference``; edges are replicated.
-
-    Luma: six-tap half samples, bilinear quarter samples (H.264's); chroma: bilinear.
-    """
-    field = field.to(reference.y.dtype)
-    fine = double_resolution(reference.y)
-    grid = _sampling_grid(field, 8, 0.25, fine, 2.0)
-    y = _sample(fine, grid)
-    chroma = torch.cat([reference.u, reference.v], 1)
-    uv = _sample(chroma, _sampling_grid(field, 4, 0.125, chroma, 1.0))
-    return Planes(y, uv[:, :1], uv[:, 1:])
-
-
 def _sample(image: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-class _Reference:
-    """A reference at quarter-sample resolution, padded, ready for block differences."""
+def _quarter_fields(field: Tensor) -> Iterator[tuple[Tensor, bool, bool]]:
+    """What each quarter of each block is predicted with: (B, 2, 2 rows, 2 cols) fields.
 
-    def __init__(self, luma: Tensor, current: Tensor) -> None:
-        self.current = current.contiguous()
+    First the block's own vector, then those of the neighbours that the quarter touches: above or
+    below, left or right, and diagonally; with whether the neighbour is vertical and horizontal.
+    """
+    h, w = field.shape[-2:]
+    rows = torch.arange(2 * h, device=field.device)
+    cols = torch.arange(2 * w, device=field.device)
+    other_row = (rows // 2 + rows % 2 * 2 - 1).clamp(0, h - 1)
+    other_col = (cols // 2 + cols % 2 * 2 - 1).clamp(0, w - 1)
+    for down, r in ((False, rows // 2), (True, other_row)):
+        for right, c in ((False, cols // 2), (True, other_col)):
+            yield field[:, :, r][:, :, :, c], down, right
+
+
+def _window(size: int, down: bool, right: bool, like: Tensor) -> Tensor:
+    """Weights, tiled over ``like``: own ones fall to a half at a block's edge, the others rise."""
+    place = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
+    other = (place - 0.5).abs()
+    vertical = other if down else 1 - other
+    horizontal = other if right else 1 - other
+    tile = vertical[:, None] * horizontal[None]
+    return tile.repeat(like.shape[-2] // size, like.shape[-1] // size)
+
+
+class QuarterSamples:
+    """Luma (B, 1, H, W) of a reference at quarter-sample resolution, padded, in flat memory.
+
+    A block's sample at (y, x) displaced by the vector v is ``flat[base[y, x] + v_y stride + v_x]``.
+    Vectors are at most ``limit`` long.
+    """
+
+    def __init__(self, luma: Tensor, limit: int = MOTION_LIMIT) -> None:
         b, _, h, w = luma.shape
         self.shape = (b, h, w)
-        self.pad = MOTION_LIMIT // 4 + 1  # whole vectors stay inside
+        self.limit = limit
+        self.pad = limit // 4 + 1  # whole vectors stay inside
         fine = double_resolution(F.pad(luma, (self.pad,) * 4, mode="replicate"))
         right = (fine + fine.roll(-1, -1)) * 0.5
         fine = torch.stack([fine, right], -1).flatten(-2)
@@ -77,17 +126,25 @@ class _Reference:
         fine = torch.stack([fine, below], -2).flatten(-3, -2)
         self.stride = fine.shape[-1]
         self.flat = fine.flatten(1).contiguous()
+        self.luma = luma
         ys = (torch.arange(h) + self.pad) * (4 * self.stride)
         xs = (torch.arange(w) + self.pad) * 4
         self.base = (ys[:, None] + xs[None]).view(1, h, w)
 
-    def cost(self, field: Tensor) -> Tensor:
+    def __getitem__(self, k: int) -> QuarterSamples:
+        """The k-th picture of the batch on its own, sharing its memory."""
+        one = copy(self)
+        one.flat, one.luma = self.flat[k : k + 1], self.luma[k : k + 1]
+        one.shape = (1, *self.shape[1:])
+        return one
+
+    def differences(self, field: Tensor, current: Tensor) -> Tensor:
         """(B, 2, H/8, W/8) whole-number vectors -> (B, H/8, W/8) sums of absolute differences."""
         b, h, w = self.shape
         offset = field[:, 1] * self.stride + field[:, 0]
         index = self.base + offset.repeat_interleave(8, 1).repeat_interleave(8, 2)
         predicted = torch.gather(self.flat, 1, index.view(b, -1)).view(b, 1, h, w)
-        return F.avg_pool2d((predicted - self.current).abs(), 8)[:, 0] * 64
+        return F.avg_pool2d((predicted - current).abs(), 8)[:, 0] * 64
 
 
 def _coarse_search(current: Tensor, reference: Tensor, radius: int, penalty: float) -> Tensor:
@@ -114,92 +171,63 @@ def _coarse_search(current: Tensor, reference: Tensor, radius: int, penalty: flo
 
 def search_motion(
     current: Tensor,
-    reference: Tensor,
+    reference: QuarterSamples | Tensor,
     *,
-    penalty: float = 2.0,
-    previous: Tensor | None = None,
+    penalty: float = 0.3,
     radius: int = 8,
     split: bool = True,
     quarter: bool = True,
 ) -> Tensor:
-    """Find the block motion from ``reference`` to ``current``.
+    """Find which places of ``reference`` resemble the blocks of ``current`` most.
+
+    The vectors are candidates: what they cost to code is left to
+    `gancodec.models.motion_choice.choose_field`, so the price of a bit is small here.
 
     Args:
         current, reference: luma (B, 1, H, W), floats in 0..255, sides multiples of 16.
         penalty: price, in sums of absolute differences, of one bit of a vector.
-        previous: field of the frame before, tried as a candidate.
         radius: coarse window in quarter-resolution samples.
-        split: allow four 8x8 vectors in a block.
+        split: search 8x8 blocks, too; otherwise the four of a 16x16 block are the same.
         quarter: refine to quarter samples (else half).
 
     Returns:
-        (B, 2, H/8, W/8) int64, |vector| <= MOTION_LIMIT.
+        (B, 2, H/8, W/8) int64, |vector| at most the reference's limit.
     """
-    b, _, h, w = current.shape
-    target = _Reference(reference, current)
-    rows, cols = h // BLOCK, w // BLOCK
+    if isinstance(reference, Tensor):
+        reference = QuarterSamples(reference)
+    samples = reference
+    current = current.contiguous()
 
     def block_cost(field: Tensor, centre: Tensor, cell: int) -> Tensor:
         """Differences of cells of 16 (cell=2) or 8 (1) samples, plus the price of the vector."""
         dense = field.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
-        cost = target.cost(dense)
+        cost = samples.differences(dense, current)
         if cell == 2:
             cost = F.avg_pool2d(cost[:, None], 2)[:, 0] * 4
         return cost + penalty * _vector_bits(field - centre)
 
-    def refine(field: Tensor, best: Tensor, centre: Tensor, steps: list[int], cell: int) -> Tensor:
+    def refine(field: Tensor, centre: Tensor, steps: list[int], cell: int) -> Tensor:
+        best = block_cost(field, centre, cell)
         for step in steps:
             start = field
-            for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)):
+            for dy, dx in _AROUND:
                 trial = start + start.new_tensor([dx * step, dy * step]).view(1, 2, 1, 1)
-                trial = trial.clamp(-MOTION_LIMIT, MOTION_LIMIT)
+                trial = trial.clamp(-samples.limit, samples.limit)
                 cost = block_cost(trial, centre, cell)
                 better = cost < best
                 field = torch.where(better[:, None], trial, field)
                 best = torch.where(better, cost, best)
         return field
 
-    field = _coarse_search(current, reference, radius, penalty * 0.05)
-    field = field.clamp(-MOTION_LIMIT, MOTION_LIMIT)
-    centre = _median_of_neighbours(field)
-    candidates = [torch.zeros_like(field), centre]
-    if previous is not None:
-        candidates.append(previous[:, :, ::2, ::2])
-    best = block_cost(field, centre, 2)
-    for trial in candidates:
-        cost = block_cost(trial, centre, 2)
-        field = torch.where((cost < best)[:, None], trial, field)
-        best = torch.minimum(cost, best)
-    field = refine(field, best, centre, [8, 4, 2], 2)
-    for _ in range(2):  # let good vectors spread, judged against their final neighbours
-        centre = _median_of_neighbours(field)
-        best = block_cost(field, centre, 2)
-        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-            trial = _shifted(field, dy, dx)
-            cost = block_cost(trial, centre, 2)
-            field = torch.where((cost < best)[:, None], trial, field)
-            best = torch.minimum(cost, best)
-        cost = block_cost(centre, centre, 2)
-        field = torch.where((cost < best)[:, None], centre, field)
-        best = torch.minimum(cost, best)
-    finest = 1 if quarter else 2
-    field = refine(field, best, centre, [2, finest] if quarter else [2], 2)
+    field = _coarse_search(current, samples.luma, radius, penalty * 0.5)
+    field = field.clamp(-samples.limit, samples.limit)
+    finest = [2, 1] if quarter else [2]
+    field = refine(field, _median_of_neighbours(field), [8, 4, *finest], 2)
     dense = field.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    if not split:
-        return dense
-    whole = target.cost(dense)
-    fine, best = dense, whole + 0.0
-    parent = dense
-    for dy, dx in ((0, 2), (0, -2), (2, 0), (-2, 0)):  # vectors of the neighbouring blocks
-        trial = _shifted(dense, dy, dx)
-        cost = target.cost(trial) + penalty * _vector_bits(trial - parent)
-        fine = torch.where((cost < best)[:, None], trial, fine)
-        best = torch.minimum(cost, best)
-    fine = refine(fine, best, parent, [4, 2, finest] if quarter else [4, 2], 1)
-    split_cost = target.cost(fine) + penalty * _vector_bits(fine - parent)
-    gain = F.avg_pool2d((whole - split_cost)[:, None], 2) * 4 - penalty * 8  # flag, three vectors
-    keep = (gain > 0).view(b, 1, rows, cols).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return torch.where(keep, fine, dense)
+    return refine(dense, dense, [4, *finest], 1) if split else dense
+
+
+_AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
 def _vector_bits(delta: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancodec.nn.blocks import QualityKnots, full_precision, round_straight_through
+from gancodec.nn.blocks import QualityKnots, full_precision
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, HIDDEN_MAX, FixedConv2d
 
 SCALES = 64  # table indices; logistic scales spaced evenly in the logarithm
@@ -32,12 +33,10 @@ SCALE_MIN, SCALE_MAX = 0.04, 40.0  # in quantiser steps; at the least, a non-zer
 INDEX_UNIT = 16
 _LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (SCALES - 1)
 
-ROUNDING = 0.4  # of a latent's offset from its mean: a dead zone, as in every encoder since H.261
-
-
-def quantise(offset: Tensor) -> Tensor:
-    """Offsets from their means, in quantiser steps -> whole numbers, small ones to zero."""
-    return torch.trunc(offset + torch.copysign(torch.full_like(offset, ROUNDING), offset))
+# What a squared quantiser step of error weighs beside a bit when a symbol is chosen. By itself
+# 1/0.136 (`lagrange_weights`); twice that, as what is coded well serves the frames after, too.
+ERROR_WEIGHT = 2 / 0.136
+HYPER_ERROR_WEIGHT = 4.0  # of hyper-latents; they only help to guess, so that less is lost
 
 
 # Asked to code one step: (mean, scale, mask, channels) -> decoded latents of these channels,
@@ -64,6 +63,38 @@ def symbol_bits(symbol: Tensor, scale_index: Tensor) -> Tensor:
         + torch.log(-torch.expm1(-inverse))
     )
     return log_p / -math.log(2)
+
+
+@lru_cache(maxsize=4)
+def _thresholds(weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Where 1 beats 0, 2 beats 1, and how far beyond n > 1 n+1 does, for each scale index."""
+    index = torch.arange(SCALES, dtype=torch.float64)
+
+    def step_up(n: int) -> Tensor:
+        at = torch.full_like(index, float(n))
+        more = symbol_bits(at + 1, index) - symbol_bits(at, index)
+        return n + 0.5 + more / (2 * weight)
+
+    return step_up(0), step_up(1), step_up(8) - 8
+
+
+def quantise(offset: Tensor, scale_index: Tensor, weight: float = ERROR_WEIGHT) -> Tensor:
+    """Offsets from their means, in quantiser steps -> whole numbers that pay for their bits.
+
+    Rate-distortion optimised quantisation for independent symbols: of the whole numbers around,
+    the one with the least weight x error^2 + bits. Rare symbols get a wide dead zone.
+
+    Args:
+        offset: any shape.
+        scale_index: table indices, 0 to SCALES - 1, of a shape that broadcasts to ``offset``'s.
+        weight: of a squared step of error beside a bit.
+    """
+    index = scale_index.detach().round().clamp(0, SCALES - 1).long()
+    first, second, later = (t.to(offset)[index] for t in _thresholds(weight))
+    size = offset.abs()
+    low = (size >= first).to(size) + (size >= second).to(size)
+    whole = torch.where(low < 2, low, torch.floor(size + 1 - later).clamp_min(2))
+    return torch.copysign(whole, offset)
 
 
 class PriorOutput(NamedTuple):
@@ -93,13 +124,13 @@ class HyperAnalysis(nn.Module):
 class PriorStep(nn.Module):
     """Features and what is decoded so far -> mean and scale index of one group of channels."""
 
-    def __init__(self, features: int, context: int, outputs: int) -> None:
+    def __init__(self, features: int, context: int, outputs: int, kernel: int) -> None:
         super().__init__()
         self.features = FixedConv2d(features, features, hidden=False)
         self.context = (
             FixedConv2d(context, features, hidden=False, input_max=CONTEXT_MAX) if context else None
         )
-        self.spread = FixedConv2d(features, features, 3, groups=features, hidden=True)
+        self.spread = FixedConv2d(features, features, kernel, groups=features, hidden=True)
         self.mix = FixedConv2d(features, features, hidden=True)
         self.out = FixedConv2d(features, 2 * outputs, hidden=False)
         if self.context is not None:
@@ -125,10 +156,17 @@ class LatentPrior(nn.Module):
         features: width of the integer nets.
         temporal: channels of the temporal context at 1/16 (0 for intra frames).
         levels: number of qualities.
+        kernel: of the depthwise convolution that spreads what a step knows to its neighbours.
     """
 
     def __init__(
-        self, groups: tuple[int, ...], hyper: int, features: int, temporal: int, levels: int
+        self,
+        groups: tuple[int, ...],
+        hyper: int,
+        features: int,
+        temporal: int,
+        levels: int,
+        kernel: int = 3,
     ) -> None:
         super().__init__()
         self.groups = groups
@@ -155,7 +193,7 @@ class LatentPrior(nn.Module):
         known = [0, groups[0], *(sum(groups[:k]) for k in range(1, len(groups)))]
         sizes = [groups[0], groups[0], *groups[1:]]
         self.steps = nn.ModuleList(
-            PriorStep(features, c, n) for c, n in zip(known, sizes, strict=True)
+            PriorStep(features, c, n, kernel) for c, n in zip(known, sizes, strict=True)
         )
         self.frozen_tables: tuple[Tensor, Tensor] | None = None
 
@@ -266,13 +304,14 @@ class LatentPrior(nn.Module):
 
     def _coded(self, y: Tensor, quality: Tensor, temporal: Tensor | None) -> PriorOutput:
         z = self.analysis(y)
-        z_hat = round_straight_through(z)
-        hyper_bits = symbol_bits(self._rated(z, z_hat), self.z_index(quality)).sum((1, 2, 3))
+        z_index = self.z_index(quality)
+        z_hat = z + (quantise(z, z_index, HYPER_ERROR_WEIGHT) - z).detach()
+        hyper_bits = symbol_bits(self._rated(z, z_hat), z_index).sum((1, 2, 3))
         bits: list[Tensor] = []
 
         def code(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
             offset = y[:, part] - mean
-            symbol = offset + (quantise(offset) - offset).detach()  # the encoder's own rounding
+            symbol = offset + (quantise(offset, scale) - offset).detach()  # as the encoder does
             bits.append((symbol_bits(self._rated(offset, symbol), scale) * mask).sum((1, 2, 3)))
             return (symbol + mean) * mask
 

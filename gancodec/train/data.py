@@ -24,14 +24,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gancodec.errors import InputError
-from gancodec.nn.motion import search_motion
+from gancodec.models.motion_choice import VectorPrices, choose_field
+from gancodec.nn.motion import QuarterSamples, search_motion
 from gancodec.nn.planes import Planes
+from gancodec.registry import MOTION_TABLES
+from gancodec.train.export import parametric_tables
 from gancodec.types import FrameBatch
 from gancodec.video.reader import open_video
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 VIDEOS = {".mkv", ".mp4", ".webm", ".mov", ".avi", ".y4m", ".mpg", ".ts", ".m4v"}
-SEARCH_PENALTY = 12.0  # the search's price of a bit at a middling quality
+MOTION_STEPS = 16.0, 400.0  # quantiser steps that motion is chosen for, log-uniform
+CROP_LIMIT = 160  # quarter samples; a crop holds nothing farther away
 
 Samples = npt.NDArray[np.uint8]
 
@@ -132,10 +136,15 @@ def still_batch(stills: list[Picture], rng: np.random.Generator, count: int, siz
 
 
 class Sequences(NamedTuple):
-    """Memory maps: patches (N, T, 3/2 S^2) uint8 and motion (N, T-1, 2, S/8, S/8) int16."""
+    """Memory maps: patches (N, T, 3/2 S^2) uint8 and motion (N, T-1, 2, S/8, S/8) int16.
+
+    A coarse quantiser wants motion that is cheap, a fine one motion that is right: ``steps`` (N,)
+    says for which the motion of each sequence was chosen.
+    """
 
     patches: npt.NDArray[np.uint8]
     motion: npt.NDArray[np.int16]
+    steps: npt.NDArray[np.float64]
     size: int
 
 
@@ -178,10 +187,17 @@ def prepare_sequences(
     patch_file = prepare_patches(folders, cache, size=size, **numbers)
     motion_file = cache / patch_file.name.replace("patches", "motion")
     patches = np.load(patch_file, mmap_mode="r")
+    coarse = np.random.default_rng(0).random(len(patches))
+    steps = MOTION_STEPS[0] * (MOTION_STEPS[1] / MOTION_STEPS[0]) ** coarse
     if not motion_file.exists():
-        parts = [_motion_of(patches[k : k + 16], size) for k in range(0, len(patches), 16)]
-        np.save(motion_file, np.concatenate(parts))
-    return Sequences(patches, np.load(motion_file, mmap_mode="r"), size)
+        parts = [
+            _motion_of(patches[k : k + 16], steps[k : k + 16], size)
+            for k in range(0, len(patches), 16)
+        ]
+        part = motion_file.with_suffix(".part.npy")
+        np.save(part, np.concatenate(parts))
+        part.replace(motion_file)
+    return Sequences(patches, np.load(motion_file, mmap_mode="r"), steps, size)
 
 
 def _video_sequences(
@@ -237,16 +253,22 @@ def _resample(image: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(image, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
 
 
-def _motion_of(patches: Samples, size: int) -> npt.NDArray[np.int16]:
+def _motion_of(
+    patches: Samples, steps: npt.NDArray[np.float64], size: int
+) -> npt.NDArray[np.int16]:
+    """The motion that the encoder would choose at ``steps``, with the source as reference."""
     n, length = patches.shape[:2]
-    luma = patches[:, :, : size * size].reshape(n, length, 1, size, size).astype(np.float32)
-    fields, previous = [], None
+    shape = (n, length, 1, size, size)
+    luma = torch.from_numpy(patches[:, :, : size * size].reshape(shape).astype(np.float32))
+    tables = parametric_tables()
+    prices = VectorPrices(tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:])
+    fields = np.zeros((n, length, 2, size // 8, size // 8), np.int32)
     for t in range(1, length):
-        previous = search_motion(
-            torch.from_numpy(luma[:, t]),
-            torch.from_numpy(luma[:, t - 1]),
-            penalty=SEARCH_PENALTY,
-            previous=previous,
-        )
-        fields.append(previous.numpy().astype(np.int16))
-    return np.stack(fields, 1)
+        samples = QuarterSamples(luma[:, t - 1], CROP_LIMIT)
+        found = search_motion(luma[:, t], samples).numpy().astype(np.int32)
+        for k in range(n):
+            current = luma[k, t, 0].numpy()
+            fields[k, t] = choose_field(
+                current, samples[k], found[k], fields[k, t - 1], prices, float(steps[k])
+            )
+    return fields[:, 1:].astype(np.int16)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from gancodec.models.compress import GanCodec
 from gancodec.registry import load_model
 from gancodec.train.export import thaw
+from gancodec.train.muon import Muon, is_matrix
 from gancodec.train.publish import publish
 from gancodec.train.recipe import Recipe, StageRecipe
 from gancodec.train.stages import Stage
@@ -82,10 +83,22 @@ class StageState:
         names = {id(p): n for n, p in module.named_parameters()}
         self.names = [names[id(p)] for p in parameters]
         self.parameters = parameters
-        self.optimizer = torch.optim.AdamW(parameters, lr, weight_decay=1e-4)
+        matrices = [p for p in parameters if is_matrix(p)]
+        taken = {id(p) for p in matrices}
+        others = [p for p in parameters if id(p) not in taken]
+        # other names for the state of the two, so that a checkpoint says which made it
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "muon": Muon(matrices, lr, weight_decay=1e-4),
+            "adam": torch.optim.AdamW(others, lr, weight_decay=1e-4),
+        }
         self.average = [p.detach().clone() for p in parameters]
         self.step = 0
         self.skipped = 0
+
+    def set_learning_rate(self, lr: float) -> None:
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr
 
     def update_average(self) -> None:
         decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
@@ -97,8 +110,9 @@ class StageState:
         for name, p, a in zip(self.names, self.parameters, self.average, strict=True):
             tensors[f"weight/{name}"] = p.detach().contiguous()
             tensors[f"average/{name}"] = a.contiguous()
-            for key, value in self.optimizer.state.get(p, {}).items():
-                tensors[f"adam/{key}/{name}"] = value.contiguous()
+            for kind, optimizer in self.optimizers.items():
+                for key, value in optimizer.state.get(p, {}).items():
+                    tensors[f"{kind}/{key}/{name}"] = value.contiguous()
         part = path.with_suffix(".part")
         save_file(tensors, part, {"step": str(self.step), "skipped": str(self.skipped)})
         part.replace(path)
@@ -113,16 +127,17 @@ class StageState:
                 with torch.no_grad():
                     p.copy_(file.get_tensor(f"weight/{name}"))
                     a.copy_(file.get_tensor(f"average/{name}"))
-                state = {
-                    # AdamW counts its steps on the CPU, its moments live where the weights do
-                    key: file.get_tensor(f"adam/{key}/{name}").to(
-                        "cpu" if key == "step" else p.device
-                    )
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                    if f"adam/{key}/{name}" in keys
-                }
-                if state:
-                    self.optimizer.state[p] = state
+                for kind, optimizer in self.optimizers.items():
+                    state = {
+                        # AdamW counts its steps on the CPU, its moments live where the weights do
+                        key: file.get_tensor(f"{kind}/{key}/{name}").to(
+                            "cpu" if key == "step" else p.device
+                        )
+                        for key in ("step", "exp_avg", "exp_avg_sq", "momentum")
+                        if f"{kind}/{key}/{name}" in keys
+                    }
+                    if state:
+                        optimizer.state[p] = state
 
 
 def load_average(module: nn.Module, path: Path) -> int:
@@ -175,20 +190,20 @@ def run_stage(
     with (folder / f"{recipe.name}.jsonl").open("a") as journal:
         while state.step < recipe.steps:
             begun = time.monotonic()
-            for group in state.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, state.step)
+            state.set_learning_rate(learning_rate(recipe, state.step))
             seeds = np.random.SeedSequence([recipe.seed, state.step, workers.rank])
             rng = np.random.default_rng(seeds)
             # the noise that stands for rounding comes from torch
             torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
-            state.optimizer.zero_grad()
+            codec.zero_grad()
             with torch.autocast("cuda", torch.bfloat16, enabled=recipe.device.startswith("cuda")):
                 loss, numbers = stage.loss(rng, state.step / recipe.steps)
             loss.backward()  # type: ignore[no-untyped-call]
             workers.average_gradients(state.parameters)
             norm = torch.nn.utils.clip_grad_norm_(state.parameters, recipe.clip)
             if torch.isfinite(norm):
-                state.optimizer.step()
+                for optimizer in state.optimizers.values():
+                    optimizer.step()
             else:
                 state.skipped += 1
             state.step += 1

@@ -15,7 +15,9 @@ from gancodec.models.compress import (
     GanCodec,
     Reconstruction,
     chroma_scaling,
+    intra_boost,
     lagrange_weights,
+    level_of_step,
     motion_context,
     step_sizes,
 )
@@ -31,13 +33,17 @@ from gancodec.train.data import (
 )
 from gancodec.train.losses import psnr_y, weighted_mse
 
-INTRA_BOOST = 14  # an intra frame is coded about this many levels better, see codec.py
-BASIS_QUALITY = 24  # the level whose step the fresh priors expect
+BASIS_STEP = 50.0  # the quantiser step that the fresh priors expect
+STEP_SPREAD = 1.6  # levels are trained up to this factor from the step that motion was chosen for
 
 
 def balance_of_levels(config: CodecConfig) -> Tensor:
-    """(levels,) weight of each quality's loss: without it the dear, fine levels drown the rest."""
-    return (step_sizes(config) / 32).sqrt()
+    """(levels,) weight of each quality's loss: without it the dear, fine levels drown the rest.
+
+    Bits fall about as the inverse of the step, so that a power of one would weigh a per cent of
+    every level's file the same; a little less, as coarse levels' gradients are noisy.
+    """
+    return (step_sizes(config) / 32) ** 0.8
 
 
 def level_weights(codec: GanCodec) -> tuple[Tensor, Tensor]:
@@ -61,6 +67,10 @@ class Stage(Protocol):
 
 def _random_quality(rng: np.random.Generator, count: int, levels: int) -> Tensor:
     return torch.from_numpy(rng.integers(0, levels, count))
+
+
+def _basis_level(config: CodecConfig) -> int:
+    return round(float(level_of_step(config, BASIS_STEP)))
 
 
 def principal_basis(blocks: Tensor, latents: int) -> tuple[Tensor, Tensor]:
@@ -95,7 +105,7 @@ class IntraStage:
         packed = pack(planes_from_flat(still_batch(self.stills, rng, 2048, self.patch), self.patch))
         latents = sum(self.codec.config.intra_groups)
         basis, deviation = principal_basis(_blocks_of(packed), latents)
-        self.codec.intra.start_from_basis(basis, deviation, BASIS_QUALITY)
+        self.codec.intra.start_from_basis(basis, deviation, _basis_level(self.codec.config))
 
     def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
         device = self.weights.device
@@ -143,14 +153,18 @@ class _RollOut:
         start = int(rng.integers(self.data.patches.shape[1] - count))
         flats = torch.from_numpy(self.data.patches[rows, start : start + count + 1])
         motion = torch.from_numpy(self.data.motion[rows, start : start + count]).float()
-        quality = _random_quality(rng, self.batch, self.codec.config.levels)
+        config = self.codec.config
+        steps = self.data.steps[rows] * STEP_SPREAD ** rng.uniform(-1, 1, self.batch)
+        levels = level_of_step(config, steps).round().clip(0, config.levels - 1)
+        quality = torch.from_numpy(levels).long()
         device = self.weights.device
         return flats.to(device), motion.to(device), quality.to(device)
 
     def intra(self, flat: Tensor, quality: Tensor) -> tuple[Planes, Reconstruction]:
         """Code the first frame, some levels better than the rest."""
         intra = self.codec.intra
-        level = (quality + INTRA_BOOST).clamp(max=self.codec.config.levels - 1)
+        config = self.codec.config
+        level = (quality + intra_boost(config)).clamp(max=config.levels - 1)
         packed = pack(planes_from_flat(flat, self.data.size))
         y_hat = intra.prior(intra.analyse(packed, level), level, None).y_hat
         out = intra.synthesise(y_hat, level)
@@ -160,7 +174,7 @@ class _RollOut:
         self, x: Planes, reference: Planes, field: Tensor, previous: Tensor, quality: Tensor
     ) -> tuple[Planes, Reconstruction, PriorOutput]:
         """Code one frame from its reference."""
-        predicted = pack(warp(reference, field))
+        predicted = pack(warp(reference, field, overlap=self.codec.config.overlap))
         temporal = torch.cat([previous, motion_context(field).to(previous)], 1)
         y = self.codec.inter.analyse(pack(x), predicted, quality)
         coded = self.codec.inter.prior(y, quality, temporal)
@@ -218,12 +232,13 @@ class InterStage(_RollOut):
         motion = torch.from_numpy(self.data.motion[np.sort(pick)][:, 0]).float()
         first = planes_from_flat(flats[:, 0], self.data.size)
         second = planes_from_flat(flats[:, 1], self.data.size)
-        residual = pack(second) - pack(warp(first, motion))
+        predicted = warp(first, motion, overlap=self.codec.config.overlap)
+        residual = pack(second) - pack(predicted)
         latents = sum(self.codec.config.inter_groups)
         basis, deviation = principal_basis(_blocks_of(residual), latents)
         # the reference will be a decoded picture: its error adds to the residual
         deviation = (deviation.square() + (20 / 255) ** 2).sqrt()
-        self.codec.inter.start_from_basis(basis, deviation, BASIS_QUALITY)
+        self.codec.inter.start_from_basis(basis, deviation, _basis_level(self.codec.config))
 
     def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
         flats, motion, quality = self.draw(rng, progress)

@@ -104,3 +104,26 @@ def test_packing_is_lossless() -> None:
     assert packed.abs().max() <= 0.5
     for a, b in zip(planes, round_to_8_bit(unpack(packed)), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_overlap_changes_nothing_where_neighbours_agree() -> None:
+    planes = planes_of(texture(64, 64))
+    field = torch.zeros(1, 2, 8, 8)
+    field[:, 0], field[:, 1] = 5, -11
+    for a, b in zip(warp(planes, field), warp(planes, field, overlap=False), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_overlap_fades_from_one_block_to_the_next() -> None:
+    """A ramp of one grey a sample shows the vector that each sample was predicted with."""
+    ramp = torch.arange(64.0).view(1, 1, 1, 64).expand(1, 1, 32, 64) / 255
+    planes = Planes(ramp, ramp[..., ::2, ::2], ramp[..., ::2, ::2])
+    field = torch.zeros(1, 2, 4, 8)
+    field[:, 0, :, 4:] = 32  # eight samples; the left half stays
+    shift = (warp(planes, field).y - ramp)[0, 0, 16] * 255
+    assert torch.allclose(shift[:28], torch.zeros(28), atol=1e-3)
+    expected = 8 * (torch.arange(8) + 0.5) / 8  # from centre to centre
+    assert torch.allclose(shift[28:36], expected, atol=1e-3)
+    assert torch.allclose(shift[36:52], torch.full((16,), 8.0), atol=1e-3)
+    hard = (warp(planes, field, overlap=False).y - ramp)[0, 0, 16] * 255
+    assert torch.allclose(hard[:52], torch.tensor([0.0] * 32 + [8.0] * 20), atol=1e-3)
