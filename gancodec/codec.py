@@ -68,7 +68,7 @@ Indices = npt.NDArray[np.uint8]
 # The one difference between the two sides: (values, or None when decoding; tables) -> values
 Coder = Callable[[Ints | None, Indices], Ints]
 
-BEST_STEP = 20.0  # quantiser step of inter frames at quality 63, in 8-bit sample values
+BEST_STEP = 12.0  # quantiser step of inter frames at quality 63, in 8-bit sample values
 INTER_PATTERN = (-1, 0, -1, 1)  # levels by position in the GOP; the better ones serve the others
 SKIP_BELOW = 6  # table index; below, a non-zero is rarer than 0.4 % and is never coded
 HYPER_LIMIT = int(CONTEXT_MAX) - 1

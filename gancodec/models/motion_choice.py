@@ -32,8 +32,8 @@ Tables = int | npt.NDArray[np.int64]
 _SPAN = 1024  # residuals beyond are not worth telling apart
 _ESCAPE_BITS = 12.0
 # Squared error per quantiser step that weighs as much as a bit. The rate-distortion slope of the
-# step itself is 0.136; four times dearer error pays, as later frames are predicted from this one.
-ERROR_PRICE = 0.136 / 4
+# step itself is 0.136; twice dearer error pays, as later frames are predicted from this one.
+ERROR_PRICE = 0.136 / 2
 
 
 class VectorPrices:
