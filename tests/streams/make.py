@@ -1,6 +1,8 @@
-"""Write the golden streams anew: only on purpose, with new weights and a line in CHANGELOG.md.
+"""Write golden streams: new ones beside the old with new weights, and a line in CHANGELOG.md.
 
-    python tests/streams/make.py
+    python tests/streams/make.py NAME [NAME ...]
+
+A stream that stands is not made again: what an earlier encoder wrote must decode for ever.
 
 Each stream gets a JSON of its symbol hashes and a compressed array of its decoded pictures.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,11 +42,18 @@ def sources() -> Iterator[tuple[str, VideoInfo, FrameBatch, dict[str, Any]]]:
     yield "cut-coarsest", synth.clip_info(cut), cut, {"quality": 0}
     text = synth.text_edges(96, 48, 3, seed=4)
     yield "text-finest", synth.clip_info(text), text, {"quality": 63}
+    v2: dict[str, Any] = {"model": "base.v2"}
+    noisy = synth.noisy_pan(80, 48, 6, seed=5)
+    yield "v2-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v2}
+    yield "v2-cut-coarsest", synth.clip_info(cut), cut, {"quality": 0, **v2}
+    yield "v2-text-finest", synth.clip_info(text), text, {"quality": 63, "preset": "fast", **v2}
 
 
 def main() -> None:
     """Encode, decode, write down."""
     for name, info, batch, options in sources():
+        if name not in sys.argv[1:]:
+            continue
         target = HERE / f"{name}.gvc"
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "source.mkv"
