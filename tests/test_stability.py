@@ -32,8 +32,9 @@ def psnr(a: FrameBatch, b: FrameBatch, part: slice) -> float:
 def test_no_drift_in_three_hundred_frames(quality: float) -> None:
     batch = synth.moving_texture(80, 64, 300, seed=7)
     shown = decoded(batch, quality)
-    start, end = (psnr(shown, batch, part) for part in (slice(0, 32), slice(200, 300)))
-    assert end > start - 0.5 * 2.5  # dB; half a decibel for every hundred frames
+    # The first second still lives on the intra frame, which is better; then nothing may be lost.
+    start, end = (psnr(shown, batch, part) for part in (slice(32, 96), slice(236, 300)))
+    assert end > start - 0.5 * 2  # dB; half a decibel for every hundred frames
 
 
 def test_still_scenes_do_not_shimmer() -> None:
