@@ -51,7 +51,8 @@ from gancodec.models.motion_coding import code_field, decode_field
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
 from gancodec.nn.motion import MOTION_LIMIT, warp
 from gancodec.nn.planes import BLOCK, Planes, frame_of, pack, planes_of, round_to_8_bit, unpack
-from gancodec.nn.prior import HYPER_ERROR_WEIGHT, SCALES, quantise
+from gancodec.nn.prior import ERROR_WEIGHT, HYPER_ERROR_WEIGHT, SCALES
+from gancodec.refine import Latents, Refiner, refined
 from gancodec.registry import (
     HYPER_TABLES,
     INTER_TABLES,
@@ -80,22 +81,22 @@ HYPER_LIMIT = int(CONTEXT_MAX) - 1
 def code_latents(
     net: FrameCodec,
     tables: int,
-    y: Tensor | None,
+    wanted: Latents,
     quality: Tensor,
     temporal: Tensor | None,
     size: tuple[int, int],
     code: Coder,
 ) -> Tensor:
-    """Code the latents ``y`` (1, M, h, w), or decode them when ``y`` is None.
+    """Code the latents ``wanted.y`` (1, M, h, w), or decode them when it is None.
 
     Gives the decoded latents as whole numbers, in 1/ACTIVATION_ONE of a quantiser step.
     """
-    prior = net.prior
+    prior, (y, z, rounding) = net.prior, wanted
     index = prior.z_index(quality).expand(1, prior.hyper, -(-size[0] // 4), -(-size[1] // 4))
-    z: Tensor | None = None
     if y is not None:
         y = y.cpu()  # where priors live, whatever the device of the other nets
-        z = quantise(prior.analysis(y), index, HYPER_ERROR_WEIGHT).clamp(-HYPER_LIMIT, HYPER_LIMIT)
+        z = prior.analysis(y) if z is None else z.cpu()
+        z = rounding(z, index, HYPER_TABLES, HYPER_ERROR_WEIGHT).clamp(-HYPER_LIMIT, HYPER_LIMIT)
         y = y.double()
     z_hat = _through(code, z, (index + HYPER_TABLES).numpy())
 
@@ -106,7 +107,7 @@ def code_latents(
         chosen = (level.numpy()[coded] + tables).astype(np.uint8)
         wanted = None
         if y is not None:
-            whole = quantise(y[:, part] - mean / ACTIVATION_ONE, level)
+            whole = rounding(y[:, part] - mean / ACTIVATION_ONE, level, tables, ERROR_WEIGHT)
             wanted = whole.numpy()[coded].astype(np.int32)
         symbols[coded] = code(wanted, chosen)
         return (torch.from_numpy(symbols).double() * ACTIVATION_ONE + mean) * mask
@@ -133,6 +134,7 @@ class Loop:
     reference: Planes | None = None
     latents: Tensor | None = None  # integers, (1, M, h, w)
     field: Ints | None = None
+    refiner: Refiner | None = None  # of a patient encoder
 
     def intra(
         self, x: Planes | None, size: tuple[int, int], quality: Tensor, code: Coder
@@ -140,7 +142,8 @@ class Loop:
         """Code ``x`` (or decode) on its own. ``size`` is in 16x16 blocks."""
         net = self.model.nets.intra
         y = None if x is None else net.analyse(pack(x), quality)
-        y_hat = code_latents(net, INTRA_TABLES, y, quality, None, size, code)
+        wanted = refined(self.refiner, net, x, y, quality)
+        y_hat = code_latents(net, INTRA_TABLES, wanted, quality, None, size, code)
         out = net.synthesise(self._steps(y_hat), quality)
         latents = self.model.nets.inter.prior.latents
         self.latents = y_hat.new_zeros(1, latents, *size)  # other latents: no context yet
@@ -173,7 +176,8 @@ class Loop:
         temporal = torch.cat([self.latents.clamp(-limit, limit), context], 1)
         net = self.model.nets.inter
         y = None if x is None else net.analyse(pack(x), predicted, quality)
-        y_hat = code_latents(net, INTER_TABLES, y, quality, temporal, size, code)
+        wanted = refined(self.refiner, net, x, y, quality, predicted, temporal)
+        y_hat = code_latents(net, INTER_TABLES, wanted, quality, temporal, size, code)
         out = net.synthesise(self._steps(y_hat), predicted, quality)
         self.latents, self.field = y_hat, field
         self.reference = round_to_8_bit(unpack(out.packed))
@@ -236,6 +240,8 @@ class Encoder:
             tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:]
         )
         self._loop = Loop(self.model, self.device)
+        if self.options.preset == "slow":
+            self._loop.refiner = Refiner(self.model, SKIP_BELOW)
         self._hasher = SymbolHasher()
         self._position = 0  # in the GOP
         self._previous_luma: Plane | None = None

@@ -36,8 +36,14 @@ LAYERS: dict[str, set[str]] = {
         "errors",
     },
     "effort": {"models", "nn", "config", "errors"},  # the encoder's choices that presets scale
+    "refine": {  # the patient encoder's latents, through a model's decoder and by its tables
+        "models",
+        "nn",
+        "registry",
+    },
     "codec": {
         "effort",
+        "refine",
         "models",
         "nn",  # the steps of a frame that are not learned: packing of planes, motion, warp
         "scene",
@@ -154,7 +160,7 @@ HOMES: dict[str, set[str]] = {
     "matplotlib": {"eval", "train"},
     # What is absent here answers `--help` and `probe` before torch could have loaded.
     "torch": {
-        *("nn", "models", "registry", "codec", "fileio", "train", "eval"),
+        *("nn", "models", "registry", "refine", "codec", "fileio", "train", "eval"),
         *("selftest", "bench"),  # they set and measure torch itself
     },
 }
