@@ -50,14 +50,16 @@ class Balance(NamedTuple):
         error: weight of the error in units of `lagrange_weights`: the slope at which the encoder
             trades bits for error where it changes the quality level instead.
         curvature: of the error by a latent, beside ERROR_WEIGHT; larger takes smaller steps.
+        rounding: weight of a squared step of error when latents are rounded, beside ERROR_WEIGHT.
     """
 
     error: float
     curvature: float
+    rounding: float
 
 
-INTRA_BALANCE = Balance(error=1.5, curvature=0.7)
-INTER_BALANCE = Balance(error=2.5, curvature=0.85)
+INTRA_BALANCE = Balance(error=1.3, curvature=0.6, rounding=0.7)
+INTER_BALANCE = Balance(error=2.5, curvature=0.85, rounding=1.0)
 
 
 class Latents(NamedTuple):
@@ -88,7 +90,7 @@ class Refiner:
         with torch.inference_mode(False):
             latent = tables.frequencies[:MOTION_TABLES], tables.offsets[:MOTION_TABLES]
             self.prices = SymbolPrices(*latent, device)
-            self.rounding = SymbolPrices(*latent).round  # the coder works on the CPU
+            self.coder_prices = SymbolPrices(*latent)  # the coder works on the CPU
             for net in (nets.intra, nets.inter):
                 twin = copy.deepcopy(net.prior)
                 twin.thaw()
@@ -144,8 +146,9 @@ def refined(
     if refiner is None or x is None or y is None:
         return Latents(y)
     with torch.inference_mode(False), torch.enable_grad():
-        y, z = refiner.problem(net, x, quality, predicted, temporal).solve(y.clone())
-    return Latents(y, z, refiner.rounding)
+        problem = refiner.problem(net, x, quality, predicted, temporal)
+        y, z = problem.solve(y.clone())
+    return Latents(y, z, problem.rounding)
 
 
 class Cost(NamedTuple):
@@ -203,7 +206,7 @@ class Problem:
         Gradients pass straight through rounding, without the symbols' own prices: rounding
         weighs those itself.
         """
-        prices = self.refiner.prices
+        prices, weight = self.refiner.prices, self.balance.rounding * ERROR_WEIGHT
         z_index = self.twin.z_index(self.quality).expand_as(z)
         symbol = prices.round(z.detach(), z_index, HYPER_TABLES, HYPER_ERROR_WEIGHT)
         z_hat = (z + (symbol - z).detach()).clamp(1 - CONTEXT_MAX, CONTEXT_MAX - 1)
@@ -212,7 +215,7 @@ class Problem:
         def code(mean: Tensor, scale: Tensor, mask: Tensor, part: slice) -> Tensor:
             coded = mask * (scale.detach() + 0.5 >= self.refiner.skip_below)
             offset = y[:, part] - mean
-            symbol = prices.round(offset.detach(), scale, self.tables, ERROR_WEIGHT)
+            symbol = prices.round(offset.detach(), scale, self.tables, weight)
             bits.append((prices.sloped(symbol, mean, scale, self.tables) * coded).sum())
             return (offset + (symbol - offset).detach()) * coded + mean * mask
 
@@ -220,6 +223,11 @@ class Problem:
         y_hat = self.twin.walk(z_hat, self.quality, self.temporal, size, code)
         decoded = self.synthesise(y_hat.contiguous(memory_format=torch.channels_last))
         return Cost(torch.stack(bits).sum() + self.priced_error(decoded), y_hat, z_hat)
+
+    def rounding(self, offset: Tensor, scale: Tensor, first: int, weight: float) -> Tensor:
+        """The `Rounding` to code what `solve` gives with."""
+        share = 1.0 if first == HYPER_TABLES else self.balance.rounding
+        return self.refiner.coder_prices.round(offset, scale, first, share * weight)
 
     def priced_error(self, decoded: Tensor) -> Tensor:
         """Squared error of a packed picture, in bits."""

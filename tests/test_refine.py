@@ -97,9 +97,8 @@ def test_real_cost_falls_and_is_what_the_problem_says(level: int) -> None:
     quality = torch.tensor([level])
     problem = Refiner(model, SKIP_BELOW).problem(model.nets.intra, first_picture(), quality)
     y = model.nets.intra.analyse(problem.packed, quality)
-    rounding = problem.refiner.rounding
-    first = cost_of_coding(model, Latents(y, None, rounding), level)
-    better = Latents(*problem.solve(y), rounding)
+    first = cost_of_coding(model, Latents(y, None, problem.rounding), level)
+    better = Latents(*problem.solve(y), problem.rounding)
     real = cost_of_coding(model, better, level)
     assert real < 0.98 * first
     assert better.y is not None
