@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancodec.nn.blocks import QualityKnots
-from gancodec.nn.fixed import CONTEXT_MAX
 from gancodec.nn.prior import (
     INDEX_UNIT,
     SCALE_MAX,
@@ -17,7 +16,6 @@ from gancodec.nn.prior import (
     SCALES,
     LatentPrior,
     PriorOutput,
-    StepCoder,
     quantise,
     symbol_bits,
 )
@@ -31,37 +29,15 @@ SURE = 8.0  # observations that the first guess at the offsets' distribution is 
 class OneStepPrior(LatentPrior):
     """The first group is coded at once, without the checkerboard's two steps."""
 
-    def __init__(
-        self,
-        groups: tuple[int, ...],
-        hyper: int,
-        features: int,
-        temporal: int,
-        levels: int,
-        kernel: int,
-    ) -> None:
-        super().__init__(groups, hyper, features, temporal, levels, kernel)
+    def __init__(self, groups: tuple[int, ...], *numbers: int) -> None:
+        super().__init__(groups, *numbers)
         del self.steps[1]
 
     def _step_channels(self) -> list[slice]:
         return super()._step_channels()[1:]
 
-    def walk(
-        self,
-        z_hat: Tensor,
-        quality: Tensor,
-        temporal: Tensor | None,
-        size: tuple[int, int],
-        code: StepCoder,
-    ) -> Tensor:
-        """As `LatentPrior.walk`; only for training and estimates, not once frozen."""
-        features = self._features(z_hat, quality, temporal, size)
-        y_hat = features.new_zeros(features.shape[0], 0, *size)
-        everywhere = features.new_ones(1, 1, *size)
-        for step, part in zip(self.steps, self._step_channels(), strict=True):
-            mean, scale = step(features, y_hat.clamp(-CONTEXT_MAX, CONTEXT_MAX))
-            y_hat = torch.cat([y_hat, code(mean, scale, everywhere, part)], 1)
-        return y_hat
+    def _step_masks(self, size: tuple[int, int], like: Tensor) -> list[Tensor]:
+        return [like.new_ones(1, 1, *size) for _ in self.groups]
 
 
 class TransmittedScales(nn.Module):

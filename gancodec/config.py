@@ -74,7 +74,7 @@ class CodecConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> CodecConfig:
-        """Strict: an unknown or missing name is an error.
+        """Strict: an unknown or missing name is an error; what came later has its old meaning.
 
         Raises:
             ValueError: naming the fields that do not fit.

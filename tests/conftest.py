@@ -143,3 +143,48 @@ def fresh_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_small() -> Callable[..., Any]:
+    """Makes fresh small nets, frozen, whose outputs are not all zero."""
+    import torch
+
+    from gancodec.config import CodecConfig
+    from gancodec.models.compress import GanCodec
+    from gancodec.train.export import freeze
+
+    config = CodecConfig(
+        intra_width=16,
+        intra_depth=1,
+        intra_groups=(4, 8),
+        intra_hyper=4,
+        intra_prior_features=16,
+        inter_encoder_width=16,
+        inter_decoder_width=16,
+        inter_encoder_depth=1,
+        inter_decoder_depth=1,
+        inter_groups=(4, 8),
+        inter_hyper=4,
+        prior_features=16,
+        synthesis_width=16,
+        synthesis_depth=1,
+    )
+
+    def make(name: str = "unnamed", *, spread: float = 0.08, widest: float = 40) -> Any:
+        torch.manual_seed(3)
+        nets = GanCodec(config)
+        for key, parameter in nets.named_parameters():
+            if parameter.ndim == 4:
+                torch.nn.init.normal_(parameter, std=spread)
+            elif "prior.steps" in key and key.endswith("out.bias"):
+                torch.nn.init.uniform_(parameter, 0, widest)
+        return freeze(nets, name)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def small(make_small: Callable[..., Any]) -> Any:
+    """A small model with a little of everything in its outputs."""
+    return make_small()

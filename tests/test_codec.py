@@ -12,41 +12,11 @@ import pytest
 import torch
 
 from gancodec.codec import BEST_STEP, Decoder, Encoder
-from gancodec.config import CodecConfig, EncodeOptions
+from gancodec.config import EncodeOptions
 from gancodec.errors import BitstreamError, CorruptError, UsageError
-from gancodec.models.compress import GanCodec, intra_boost, level_of_step
+from gancodec.models.compress import intra_boost, level_of_step
 from gancodec.registry import Model, load_model
-from gancodec.train.export import freeze
 from gancodec.types import FrameBatch, FrameType, Packet, VideoInfo
-
-SMALL = CodecConfig(
-    intra_width=16,
-    intra_depth=1,
-    intra_groups=(4, 8),
-    intra_hyper=4,
-    inter_encoder_width=16,
-    inter_decoder_width=16,
-    inter_encoder_depth=1,
-    inter_decoder_depth=1,
-    inter_groups=(4, 8),
-    inter_hyper=4,
-    prior_features=16,
-    synthesis_width=16,
-    synthesis_depth=1,
-)
-
-
-@pytest.fixture(scope="module")
-def small() -> Model:
-    """Fresh small nets whose outputs are not all zero."""
-    torch.manual_seed(3)
-    nets = GanCodec(SMALL)
-    for name, parameter in nets.named_parameters():
-        if parameter.ndim == 4:
-            torch.nn.init.normal_(parameter, std=0.08)
-        elif "prior.steps" in name and name.endswith("out.bias"):
-            torch.nn.init.uniform_(parameter, 0, 40)
-    return freeze(nets)
 
 
 @pytest.fixture(scope="module")

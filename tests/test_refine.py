@@ -9,46 +9,15 @@ import pytest
 import torch
 
 from gancodec.codec import SKIP_BELOW, Decoder, Encoder, code_latents
-from gancodec.config import CodecConfig, EncodeOptions
-from gancodec.models.compress import GanCodec
+from gancodec.config import EncodeOptions
 from gancodec.nn.fixed import ACTIVATION_ONE
 from gancodec.nn.planes import planes_of
 from gancodec.refine import Latents, Refiner, refined
 from gancodec.registry import INTRA_TABLES, Model, load_model
-from gancodec.train.export import freeze
 from gancodec.types import FrameBatch, Packet
 from gancodec.video import synth
 
 WIDTH, HEIGHT = 64, 48
-SMALL = CodecConfig(
-    intra_width=16,
-    intra_depth=1,
-    intra_groups=(4, 8),
-    intra_hyper=4,
-    intra_prior_features=16,
-    inter_encoder_width=16,
-    inter_decoder_width=16,
-    inter_encoder_depth=1,
-    inter_decoder_depth=1,
-    inter_groups=(4, 8),
-    inter_hyper=4,
-    prior_features=16,
-    synthesis_width=16,
-    synthesis_depth=1,
-)
-
-
-@pytest.fixture(scope="module")
-def small() -> Model:
-    """Small nets with a little of everything in their outputs."""
-    torch.manual_seed(3)
-    nets = GanCodec(SMALL)
-    for name, parameter in nets.named_parameters():
-        if parameter.ndim == 4:
-            torch.nn.init.normal_(parameter, std=0.08)
-        elif "prior.steps" in name and name.endswith("out.bias"):
-            torch.nn.init.uniform_(parameter, 0, 40)
-    return freeze(nets)
 
 
 def pan(frames: int) -> FrameBatch:

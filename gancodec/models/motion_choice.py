@@ -17,7 +17,6 @@ from gancodec.models.motion_coding import (
     SPLIT_TABLE,
     SUB_X_TABLE,
     SUB_Y_TABLE,
-    TABLES,
     X_TABLE,
     Ints,
     activity_of,
@@ -26,11 +25,11 @@ from gancodec.models.motion_coding import (
     y_table_of,
 )
 from gancodec.nn.motion import QuarterSamples
+from gancodec.nn.prices import table_bits
 
 Floats = npt.NDArray[np.float32]
 Tables = int | npt.NDArray[np.int64]
 _SPAN = 1024  # residuals beyond are not worth telling apart
-_ESCAPE_BITS = 12.0
 # Squared error per quantiser step that weighs as much as a bit. The rate-distortion slope of the
 # step itself is 0.136; twice dearer error pays, as later frames are predicted from this one.
 ERROR_PRICE = 0.136 / 2
@@ -40,18 +39,11 @@ class VectorPrices:
     """Bits of every residual under every table of `motion_coding`.
 
     Args:
-        frequencies: the integer tables, in the order of `motion_coding`, each summing to 65536.
-        offsets: the lowest value of each table; its last symbol is the escape symbol.
+        frequencies, offsets: the tables, in the order of `motion_coding`; see `table_bits`.
     """
 
     def __init__(self, frequencies: Sequence[Ints], offsets: Ints) -> None:
-        self.bits = np.empty((TABLES, 2 * _SPAN + 1), np.float32)
-        for t in range(TABLES):
-            cost = -np.log2(frequencies[t] / 65536)
-            self.bits[t] = cost[-1] + _ESCAPE_BITS
-            low = int(offsets[t]) + _SPAN
-            begin, end = max(low, 0), min(low + len(cost) - 1, 2 * _SPAN + 1)
-            self.bits[t, begin:end] = cost[begin - low : end - low]
+        self.bits = table_bits(frequencies, offsets, _SPAN)
 
     def vector(self, residual: Ints, x_table: Tables, y_table: Tables) -> Floats:
         """(..., 2) residuals -> (...) bits; ``y_table`` is that of an x residual of zero."""

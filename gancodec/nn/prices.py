@@ -30,29 +30,38 @@ def round_by_density(offset: Tensor, scale: Tensor, first: int, weight: float) -
     return quantise(offset, scale, weight)
 
 
-class SymbolPrices:
-    """Bits of every symbol under every table of latents and hyper-latents.
+def table_bits(frequencies: Sequence[Ints], offsets: Ints, span: int) -> npt.NDArray[np.float32]:
+    """(tables, 2 span + 1) bits of the values -span .. span; what no table holds is escaped.
 
     Args:
         frequencies: integer tables, each summing to 65536; the last symbol is the escape symbol.
         offsets: the lowest value of each table.
+    """
+    values = np.arange(-span, span + 1)
+    bits = np.empty((len(frequencies), len(values)), np.float32)
+    for row, frequency, low in zip(bits, frequencies, offsets, strict=True):
+        cost = _TABLE_BITS - np.log2(frequency)
+        symbols = len(cost) - 1
+        place = values - low
+        beyond = np.where(place < 0, -place, place - symbols + 1).clip(1)
+        inside = (place >= 0) & (place < symbols)
+        escaped = cost[-1] + 2 * np.log2(beyond) + 1  # an Exp-Golomb code follows the escape
+        row[:] = np.where(inside, cost[place.clip(0, symbols - 1)], escaped)
+    return bits
+
+
+class SymbolPrices:
+    """Bits of every symbol under every table of latents and hyper-latents.
+
+    Args:
+        frequencies, offsets: the tables, see `table_bits`.
         device: where prices are asked for.
     """
 
     def __init__(
         self, frequencies: Sequence[Ints], offsets: Ints, device: torch.device | None = None
     ) -> None:
-        values = np.arange(-_SPAN, _SPAN + 1)
-        bits = np.empty((len(frequencies), len(values)), np.float32)
-        for row, frequency, low in zip(bits, frequencies, offsets, strict=True):
-            cost = _TABLE_BITS - np.log2(frequency)
-            symbols = len(cost) - 1
-            place = values - low
-            beyond = np.where(place < 0, -place, place - symbols + 1).clip(1)
-            inside = (place >= 0) & (place < symbols)
-            escaped = cost[-1] + 2 * np.log2(beyond) + 1  # an Exp-Golomb code follows the escape
-            row[:] = np.where(inside, cost[place.clip(0, symbols - 1)], escaped)
-        self._bits = torch.from_numpy(bits).to(device)
+        self._bits = torch.from_numpy(table_bits(frequencies, offsets, _SPAN)).to(device)
 
     def of(self, symbol: Tensor, scale: Tensor, first: int) -> Tensor:
         """Bits of whole numbers under table ``first`` + ``scale``; shapes broadcast."""

@@ -254,6 +254,12 @@ class LatentPrior(nn.Module):
         spans = [slice(a, b) for a, b in pairwise(edges)]
         return [spans[0], *spans]
 
+    def _step_masks(self, size: tuple[int, int], like: Tensor) -> list[Tensor]:
+        """(1, 1, h, w) each: the places that each step codes."""
+        even = checkerboard(size, like)
+        whole = torch.ones_like(even)
+        return [even, 1 - even, *(whole for _ in self.groups[1:])]
+
     def _features(
         self, z_hat: Tensor, quality: Tensor, temporal: Tensor | None, size: tuple[int, int]
     ) -> Tensor:
@@ -287,14 +293,13 @@ class LatentPrior(nn.Module):
         """
         features = self._features(z_hat, quality, temporal, size)
         limit = CONTEXT_MAX * (1 if self.frozen_tables is None else ACTIVATION_ONE)
-        even = checkerboard(size, features)
-        whole = torch.ones_like(even)
         y_hat = features.new_zeros(features.shape[0], 0, *size)
-        for k, (step, part) in enumerate(zip(self.steps, self._step_channels(), strict=True)):
-            mask = (even, 1 - even)[k] if k < 2 else whole
+        masks = self._step_masks(size, features)
+        for step, part, mask in zip(self.steps, self._step_channels(), masks, strict=True):
             mean, scale = step(features, y_hat.clamp(-limit, limit))
             decoded = code(mean, scale, mask, part)
-            y_hat = y_hat + decoded if k == 1 else torch.cat([y_hat, decoded], 1)
+            begun = part.start < y_hat.shape[1]  # its other places are there already
+            y_hat = y_hat + decoded if begun else torch.cat([y_hat, decoded], 1)
         return y_hat
 
     def forward(self, y: Tensor, quality: Tensor, temporal: Tensor | None) -> PriorOutput:

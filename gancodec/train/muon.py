@@ -2,7 +2,7 @@
 
 A convolution's weight is a matrix from (inputs x kernel) to outputs. AdamW scales each of its
 numbers on its own; Muon scales its singular values to be equal, so that directions that are rarely
-needed move, too. For nets this narrow the extra matrix products cost a sixth of a step.
+needed move, too. For nets this narrow the extra matrix products cost about a sixth of a step.
 """
 
 from __future__ import annotations

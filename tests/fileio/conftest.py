@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -17,33 +17,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 
 import gancodec
 from gancodec.bitstream import Gop, Reader
-from gancodec.config import CodecConfig
-from gancodec.models.compress import GanCodec
-from gancodec.train.export import freeze, write_model
+from gancodec.registry import Model
+from gancodec.train.export import write_model
 from gancodec.types import FrameBatch, VideoInfo
 from gancodec.video.reader import open_video
 from gancodec.video.synth import clip_info, scene_cut, tone, write_test_video
 from gancodec.video.writer import open_writer
-
-SMALL = CodecConfig(
-    intra_width=16,
-    intra_depth=1,
-    intra_groups=(4, 8),
-    intra_hyper=4,
-    inter_encoder_width=16,
-    inter_decoder_width=16,
-    inter_encoder_depth=1,
-    inter_decoder_depth=1,
-    inter_groups=(4, 8),
-    inter_hyper=4,
-    prior_features=16,
-    synthesis_width=16,
-    synthesis_depth=1,
-)
 
 
 class Pipe(io.RawIOBase):
@@ -119,17 +101,10 @@ def kit() -> type[Kit]:
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory, make_small: Callable[..., Model]) -> Path:
     """A folder with fresh small nets under the name tiny.v0."""
-    torch.manual_seed(3)
-    nets = GanCodec(SMALL)
-    for name, parameter in nets.named_parameters():
-        if parameter.ndim == 4:
-            torch.nn.init.normal_(parameter, std=0.05)
-        elif "prior.steps" in name and name.endswith("out.bias"):
-            torch.nn.init.uniform_(parameter, 0, 2)
     folder = tmp_path_factory.mktemp("weights")
-    write_model(freeze(nets, "tiny.v0"), folder, {})
+    write_model(make_small("tiny.v0", spread=0.05, widest=2), folder, {})
     return folder
 
 

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from gancodec.codec import Decoder, Encoder
+from gancodec.config import CodecConfig
 from gancodec.errors import InputError, ModelError, UsageError
 from gancodec.registry import _load, find_model, known_answer_of, load_model
 from gancodec.train import loop
@@ -191,6 +192,16 @@ def test_still_patches_are_random_but_reproducible(data: Path) -> None:
     a, b, c = (still_batch(stills, np.random.default_rng(s), 4, 64) for s in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
+
+
+def test_shipped_recipes_are_whole() -> None:
+    """Each trains the default architecture, intra before inter, and names its data's licences."""
+    for path in (Path(loop.__file__).parent / "recipes").glob("*.toml"):
+        recipe = Recipe.read(path)
+        assert recipe.config == CodecConfig()
+        assert [s.name for s in recipe.stages][:2] == ["intra", "inter"]
+        assert recipe.licence != "unknown"
+        assert recipe.credits
 
 
 def test_bad_recipes_get_one_sentence(tmp_path: Path, data: Path) -> None:
