@@ -44,7 +44,7 @@ class Choice:
     config: CodecConfig = field(default_factory=CodecConfig)
     motion: bool = True  # else the previous picture predicts as it is
     first_frame: bool = False  # a block may be predicted from the GOP's first frame
-    recurrent: bool = False  # features of the last frame's decoder are a second context
+    recurrent: int = 0  # features of the last frame's decoder that are a second context
     chunk: bool = False
     prior: str = "shipped"  # or "hyper-only", "shifted", "one-step", "transmitted"
     split: bool = True  # a 16x16 block may have four vectors
@@ -54,8 +54,9 @@ _SAME = CodecConfig()
 VARIANTS: dict[str, Choice] = {
     "motion": Choice(),
     "two-references": Choice(first_frame=True),
-    "recurrent": Choice(replace(_SAME, inter_decoder_width=63), motion=False, recurrent=True),
-    "recurrent-motion": Choice(replace(_SAME, inter_decoder_width=63), recurrent=True),
+    "recurrent": Choice(replace(_SAME, inter_decoder_width=63), motion=False, recurrent=63),
+    "recurrent-motion": Choice(replace(_SAME, inter_decoder_width=63), recurrent=63),
+    "recurrent-motion-24": Choice(recurrent=24),
     "chunk": Choice(
         replace(
             _SAME,
@@ -85,7 +86,7 @@ class State(NamedTuple):
     picture: Planes
     first: Planes  # of the GOP
     latents: Tensor  # (B, M, H/16, W/16)
-    features: Tensor  # (B, width, H/8, W/8) of the last decoder; zero after an intra frame
+    features: Tensor  # (B, recurrent, H/8, W/8) of the last decoder; zero after an intra frame
 
     def detached(self) -> State:
         """Where gradients end."""
@@ -125,7 +126,7 @@ class BakeoffCodec(InterCodec):
         self.choice, self.config = choice, config
         latents, levels = sum(config.inter_groups), config.levels
         if choice.recurrent:
-            extra = config.inter_decoder_width
+            extra = choice.recurrent
             self.analysis = Analysis(
                 2 * PACKED_CHANNELS + extra,
                 config.inter_encoder_width,
@@ -189,7 +190,8 @@ class BakeoffCodec(InterCodec):
         coded = self.prior(self.gain.to_steps(y, quality), quality, temporal)
         out = self.synthesis(self.gain.from_steps(coded.y_hat, quality), context, quality)
         picture = round_to_8_bit(unpack(predicted + out.packed))
-        state = State(picture, state.first, coded.y_hat, out.features)
+        features = out.features[:, : choice.recurrent]
+        state = State(picture, state.first, coded.y_hat, features)
         return Coded([picture], state, coded.bits, coded.hyper_bits)
 
 
@@ -254,7 +256,7 @@ class ChunkCodec(FrameCodec):
             round_to_8_bit(unpack(reference + part))
             for part in out.packed.split(PACKED_CHANNELS, 1)
         ]
-        state = State(pictures[-1], state.first, coded.y_hat, out.features)
+        state = State(pictures[-1], state.first, coded.y_hat, out.features[:, :0])
         return Coded(pictures, state, coded.bits, coded.hyper_bits)
 
 
@@ -273,7 +275,7 @@ def after_intra(net: Net, picture: Planes, first: Planes | None = None) -> State
     b, _, h, w = picture.y.shape
     config = net.config
     latents = picture.y.new_zeros(b, sum(config.inter_groups), h // 16, w // 16)
-    features = picture.y.new_zeros(b, config.inter_decoder_width, h // 8, w // 8)
+    features = picture.y.new_zeros(b, net.choice.recurrent, h // 8, w // 8)
     return State(picture, first or picture, latents, features)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gancodec.bitstream.chunks import FRAMING_BYTES, SIGNATURE, pack_chunk
 from gancodec.bitstream.descriptions import Mastering, ModelRef, pack_metadata, pack_models
-from gancodec.bitstream.gops import Gop, pack_gop, pack_index, pack_index_entry
+from gancodec.bitstream.gops import INDEX_ENTRY_BYTES, Gop, pack_gop, pack_index, pack_index_entry
 from gancodec.bitstream.header import DEFAULT_LIMITS, Header
 from gancodec.errors import InputError, LimitError
 
@@ -123,15 +123,19 @@ class Writer:
         self._chunk_once(b"hdrM", mastering.pack())
 
     def close(self) -> None:
-        """Write the index and the end mark. The stream itself stays open."""
+        """Write the index, unless reading through is as good, and the end mark.
+
+        The stream itself stays open.
+        """
         if self._closed:
             return
-        index_offset = self.state.position
+        index_offset = 0
         index = pack_index(self.state.index)
-        if len(index) <= DEFAULT_LIMITS.chunk_bytes:
+        # one GOP is found at once; an index would be 6 % of a small picture. Three million are
+        # more than a chunk holds
+        if INDEX_ENTRY_BYTES < len(self.state.index) and len(index) <= DEFAULT_LIMITS.chunk_bytes:
+            index_offset = self.state.position
             self._chunk(b"gIDX", index)
-        else:
-            index_offset = 0  # three million GOPs: readers scan
         self._chunk(b"GEND", END.pack(index_offset, self.state.frames))
         self._closed = True
 

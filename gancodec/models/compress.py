@@ -27,7 +27,7 @@ from gancodec.nn.blocks import QualityKnots, depthwise_stack, full_precision
 from gancodec.nn.planes import PACKED_CHANNELS
 from gancodec.nn.prior import LatentPrior
 
-CHROMA_WEIGHT = 0.4  # of U and V mean squared error beside Y's, in every loss and basis
+CHROMA_WEIGHT = 0.75  # of U and V mean squared error beside Y's, in every loss and basis
 BLOCK_CHANNELS = 4 * PACKED_CHANNELS  # a 16x16 block: 256 of Y, 64 each of U and V
 INTRA_FINER = 2.55  # times finer quantiser steps for intra frames than for their GOP
 MOTION_CHANNELS = 3  # of the temporal context, beside the previous latents

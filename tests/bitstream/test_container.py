@@ -94,6 +94,19 @@ def test_golden_gop_bytes(rate: str, streams: Any) -> None:
     assert dict(streams.split_chunks(stream.getvalue()))[b"GOPS"] == expected
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_only_more_than_one_gop_needs_an_index(count: int, script: Any, streams: Any) -> None:
+    stream = io.BytesIO()
+    writer = Writer(stream, dataclasses.replace(script.header, has_audio=False), streams.models)
+    for gop in script.gops[:count]:
+        writer.write_gop(gop)
+    writer.close()
+    kinds = [kind for kind, _ in streams.split_chunks(stream.getvalue())]
+    assert (b"gIDX" in kinds) == (count > 1)
+    stream.seek(0)
+    assert [e for e in Reader(stream).events() if isinstance(e, Gop)] == script.gops[:count]
+
+
 @st.composite
 def gop_lists(draw: st.DrawFn) -> tuple[Header, list[Gop]]:
     constant = draw(st.booleans())
