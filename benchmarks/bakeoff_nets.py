@@ -26,6 +26,7 @@ from gancodec.models.compress import (
     Synthesis,
     chroma_scaling,
     motion_context,
+    move_blocks,
     step_sizes,
 )
 from gancodec.models.motion_choice import ERROR_PRICE
@@ -182,7 +183,7 @@ class BakeoffCodec(InterCodec):
         if choice.prior != "hyper-only":
             temporal = state.latents
             if choice.prior == "shifted":
-                temporal = gather_blocks(temporal, vectors)
+                temporal = move_blocks(temporal, vectors)
             if choice.motion:
                 temporal = torch.cat([temporal, motion_context(vectors).to(temporal)], 1)
         packed = pack(x)
@@ -287,16 +288,6 @@ def displace(features: Tensor, field: Tensor) -> Tensor:
     y = (torch.arange(h)[:, None] + shift[:, 1]) * (2 / max(h - 1, 1)) - 1
     grid = torch.stack([x, y], -1)
     return F.grid_sample(features, grid, padding_mode="border", align_corners=True)
-
-
-def gather_blocks(latents: Tensor, field: Tensor) -> Tensor:
-    """Latents (B, M, H/16, W/16) of the block that each block's vector points to most."""
-    h, w = latents.shape[-2:]
-    shift = torch.round(field[:, :, ::2, ::2] / 64).long()
-    rows = (torch.arange(h)[:, None] + shift[:, 1]).clamp(0, h - 1)
-    cols = (torch.arange(w) + shift[:, 0]).clamp(0, w - 1)
-    index = (rows * w + cols).flatten(1)[:, None].expand(-1, latents.shape[1], -1)
-    return latents.flatten(2).gather(2, index).view_as(latents)
 
 
 @torch.no_grad()

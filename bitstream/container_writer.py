@@ -133,7 +133,7 @@ class Writer:
         index = pack_index(self.state.index)
         # one GOP is found at once; an index would be 6 % of a small picture. Three million are
         # more than a chunk holds
-        if INDEX_ENTRY_BYTES < len(self.state.index) and len(index) <= DEFAULT_LIMITS.chunk_bytes:
+        if len(self.state.index) > INDEX_ENTRY_BYTES and len(index) <= DEFAULT_LIMITS.chunk_bytes:
             index_offset = self.state.position
             self._chunk(b"gIDX", index)
         self._chunk(b"GEND", END.pack(index_offset, self.state.frames))

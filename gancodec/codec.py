@@ -43,8 +43,8 @@ from gancodec.models.compress import (
     Reconstruction,
     intra_boost,
     level_of_step,
-    motion_context,
     step_sizes,
+    temporal_context,
 )
 from gancodec.models.motion_choice import VectorPrices
 from gancodec.models.motion_coding import code_field, decode_field
@@ -169,12 +169,10 @@ class Loop:
         else:
             code_field(field, self.field, _motion(code))
         motion = torch.from_numpy(field)[None]
-        overlap = self.model.nets.config.overlap
-        predicted = pack(warp(self.reference, motion.to(self.device), overlap=overlap))
-        limit = CONTEXT_MAX * ACTIVATION_ONE
-        context = motion_context(motion) * ACTIVATION_ONE
-        temporal = torch.cat([self.latents.clamp(-limit, limit), context], 1)
-        net = self.model.nets.inter
+        net, config = self.model.nets.inter, self.model.nets.config
+        predicted = pack(warp(self.reference, motion.to(self.device), overlap=config.overlap))
+        before = (self.latents / ACTIVATION_ONE).clamp(-CONTEXT_MAX, CONTEXT_MAX)
+        temporal = temporal_context(before, motion, moving=config.moving_latents) * ACTIVATION_ONE
         y = None if x is None else net.analyse(pack(x), predicted, quality)
         wanted = refined(self.refiner, net, x, y, quality, predicted, temporal)
         y_hat = code_latents(net, INTER_TABLES, wanted, quality, temporal, size, code)

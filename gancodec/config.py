@@ -44,6 +44,7 @@ _BEFORE: dict[str, object] = {
     "inter_leave": 3,
     "prior_kernel": 3,
     "overlap": False,
+    "moving_latents": False,  # and base.v2
 }
 
 
@@ -65,6 +66,7 @@ class CodecConfig:
     inter_leave: int = 1  # kernel of the last convolution; the blocks before it see neighbours
     prior_features: int = 88  # of inter frames
     prior_kernel: int = 5  # of what spreads decoded symbols to their neighbours
+    moving_latents: bool = True  # the latents before, as context, move with the blocks
     overlap: bool = True  # neighbouring blocks' predictions blend into one another
     synthesis_width: int = 64
     synthesis_depth: int = 2

@@ -205,15 +205,12 @@ def test_reference_is_chosen_where_it_is_better(bakeoff: SimpleNamespace) -> Non
     assert torch.allclose(merged.y, x, atol=1e-3)  # sampled, so not to the bit
 
 
-def test_displacement_of_features_and_latents(bakeoff: SimpleNamespace) -> None:
+def test_displacement_of_features(bakeoff: SimpleNamespace) -> None:
     field = torch.zeros(1, 2, 8, 12)
     field[:, 0], field[:, 1] = 128, -64  # 32 samples right, 16 up
     features = torch.rand(1, 3, 8, 12)
     moved = bakeoff.nets.displace(features, field)
     assert torch.allclose(moved[..., 2:, :-4], features[..., :-2, 4:], atol=1e-5)
-    latents = torch.rand(1, 3, 4, 6)
-    gathered = bakeoff.nets.gather_blocks(latents, field)
-    assert torch.equal(gathered[..., 1:, :-2], latents[..., :-1, 2:])
 
 
 def test_transmitted_scales_follow_the_signal(bakeoff: SimpleNamespace) -> None:

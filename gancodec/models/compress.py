@@ -244,6 +244,33 @@ class InterCodec(FrameCodec):
         return Reconstruction(predicted + out.packed, out.features)
 
 
+def temporal_context(latents: Tensor, field: Tensor, *, moving: bool) -> Tensor:
+    """What the prior of an inter frame knows beforehand, whole numbers on the latents' grid.
+
+    Args:
+        latents: of the frame before, (B, M, H/16, W/16).
+        field: motion, (B, 2, H/8, W/8).
+        moving: take the latents from where each block came from, else from its own place.
+
+    Returns:
+        (B, M + 3, H/16, W/16).
+    """
+    if moving:
+        latents = move_blocks(latents, field)
+    return torch.cat([latents, motion_context(field).to(latents)], 1)
+
+
+def move_blocks(latents: Tensor, field: Tensor) -> Tensor:
+    """Latents (B, M, h, w) of the block that most of each block is predicted from."""
+    h, w = latents.shape[-2:]
+    # 64 quarter samples a block; floor, as halves round differently elsewhere
+    shift = torch.floor((field[:, :, ::2, ::2] + 32) / 64).long()
+    rows = (torch.arange(h, device=field.device)[:, None] + shift[:, 1]).clamp(0, h - 1)
+    cols = (torch.arange(w, device=field.device) + shift[:, 0]).clamp(0, w - 1)
+    index = (rows * w + cols).flatten(1)[:, None].expand(-1, latents.shape[1], -1)
+    return latents.flatten(2).gather(2, index).view_as(latents)
+
+
 def motion_context(field: Tensor) -> Tensor:
     """Motion field (B, 2, H/8, W/8) -> (B, 3, H/16, W/16) whole numbers for the prior.
 

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from gancodec.bitstream import TableSet, laplace_tables, logistic_tables, tables_from_histograms
 from gancodec.codec import Encoder
-from gancodec.config import EncodeOptions
+from gancodec.config import CodecConfig, EncodeOptions
+from gancodec.errors import UsageError
 from gancodec.models.compress import GanCodec
 from gancodec.models.motion_coding import CONTEXTS
 from gancodec.nn.prior import SCALES, logistic_scale
@@ -103,11 +104,26 @@ def freeze(nets: GanCodec, name: str = "unnamed", tables: TableSet | None = None
     return Model(name, nets, tables or parametric_tables(), ())
 
 
-def thaw(model: Model) -> GanCodec:
-    """Nets to train on from, copied from a frozen model."""
+def thaw(model: Model, **changes: object) -> GanCodec:
+    """Nets to train on from, copied from a frozen model.
+
+    Args:
+        changes: fields of the architecture to set anew; tensors must keep their shapes.
+
+    Raises:
+        UsageError: they do not, or there is no such field.
+    """
     nets = copy.deepcopy(model.nets)
     for part in (nets.intra, nets.inter):
         part.prior.thaw()
+    if changes:
+        try:
+            config = CodecConfig.from_dict({**dataclasses.asdict(nets.config), **changes})
+            changed = GanCodec(config)
+            changed.load_state_dict(nets.state_dict())
+        except (ValueError, RuntimeError) as error:
+            raise UsageError(f"{model.name} cannot be changed so: {error}") from error
+        nets = changed
     return nets.train().requires_grad_(True)
 
 

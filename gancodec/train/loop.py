@@ -237,7 +237,9 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
     workers = Workers()
     recipe.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    codec = thaw(load_model(recipe.start_from)) if recipe.start_from else GanCodec(recipe.config)
+    codec = GanCodec(recipe.config)
+    if recipe.start_from:
+        codec = thaw(load_model(recipe.start_from), **recipe.changes)
     codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     codec.to(recipe.device)
     for stage_recipe in recipe.stages:

@@ -61,6 +61,7 @@ class Recipe:
     licence: str = "unknown"
     credits: tuple[str, ...] = ()
     start_from: str = ""  # a model to train on from, instead of fresh nets
+    changes: dict[str, Any] = field(default_factory=dict)  # of its architecture, or the default
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -101,18 +102,16 @@ class Recipe:
             stages.append(
                 StageRecipe(**known, seed=run.get("seed", 0), device=device, options=options)
             )
-        config = CodecConfig()
-        if "model" in raw:
-            model: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in raw["model"].items()
-            }
-            config = dataclasses.replace(config, **model)
+        changes: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw.get("model", {}).items()
+        }
         return cls(
             folder=Path(run["folder"]),
             data=[Path(p) for p in run["data"]],
             cache=Path(run.get("cache", "runs/cache")),
             stages=stages,
-            config=config,
+            config=dataclasses.replace(CodecConfig(), **changes),
+            changes=changes,
             seed=run.get("seed", 0),
             threads=run.get("threads", 1),
             device=device,

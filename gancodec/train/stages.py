@@ -18,8 +18,8 @@ from gancodec.models.compress import (
     intra_boost,
     lagrange_weights,
     level_of_step,
-    motion_context,
     step_sizes,
+    temporal_context,
 )
 from gancodec.nn.motion import warp
 from gancodec.nn.planes import Planes, pack, round_to_8_bit, unpack
@@ -175,7 +175,8 @@ class _RollOut:
     ) -> tuple[Planes, Reconstruction, PriorOutput]:
         """Code one frame from its reference."""
         predicted = pack(warp(reference, field, overlap=self.codec.config.overlap))
-        temporal = torch.cat([previous, motion_context(field).to(previous)], 1)
+        moving = self.codec.config.moving_latents
+        temporal = temporal_context(previous, field, moving=moving)
         y = self.codec.inter.analyse(pack(x), predicted, quality)
         coded = self.codec.inter.prior(y, quality, temporal)
         out = self.codec.inter.synthesise(coded.y_hat, predicted, quality)

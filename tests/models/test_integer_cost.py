@@ -9,7 +9,7 @@ import torch
 
 from gancodec.codec import Loop
 from gancodec.config import EncodeOptions
-from gancodec.models.compress import GanCodec, motion_context
+from gancodec.models.compress import GanCodec, temporal_context
 from gancodec.nn.motion import warp
 from gancodec.nn.planes import pack, planes_of
 from gancodec.nn.prior import SCALES, symbol_bits
@@ -58,7 +58,7 @@ def bits_of(quality: int) -> tuple[float, float]:
         predicted = pack(warp(loop.reference, motion, overlap=model.nets.config.overlap))
         loop.inter(second, field, size, level, counter)
         none = torch.zeros(1, twin.inter.prior.latents, *size)
-        temporal = torch.cat([none, motion_context(motion).float()], 1)
+        temporal = temporal_context(none, motion, moving=model.nets.config.moving_latents)
         y = twin.inter.analyse(pack(second), predicted, level)
         floats += float(twin.inter.prior(y, level, temporal).bits)
     return counter.bits, floats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -96,6 +97,13 @@ def test_recipe_to_video(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyP
         assert decoder.symbol_hash == p.symbol_hash
     again = freeze(thaw(model))  # train on from shipped weights: nothing is lost on the way
     assert known_answer_of(again.nets) == known_answer_of(model.nets)
+    changed = thaw(model, moving_latents=False)
+    assert changed.config == dataclasses.replace(model.nets.config, moving_latents=False)
+    assert known_answer_of(freeze(changed).nets) == known_answer_of(model.nets)
+    with pytest.raises(UsageError, match="cannot be changed so"):
+        thaw(model, intra_width=24)
+    with pytest.raises(UsageError, match="nonsense"):
+        thaw(model, nonsense=1)
     further = path.read_text().replace("[run]", '[run]\nstart_from = "tiny.v1"')
     path.write_text(further.replace(f'"{tmp_path / "run"}"', f'"{tmp_path / "further"}"'))
     train(Recipe.read(path), log=lambda _: None)
