@@ -50,6 +50,11 @@ class Choice:
     prior: str = "shipped"  # or "hyper-only", "shifted", "one-step", "transmitted"
     split: bool = True  # a 16x16 block may have four vectors
 
+    @property
+    def memory(self) -> int:
+        """Channels of `State.features`."""
+        return min(self.recurrent, self.config.inter_decoder_width)
+
 
 _SAME = CodecConfig()
 VARIANTS: dict[str, Choice] = {
@@ -87,7 +92,7 @@ class State(NamedTuple):
     picture: Planes
     first: Planes  # of the GOP
     latents: Tensor  # (B, M, H/16, W/16)
-    features: Tensor  # (B, recurrent, H/8, W/8) of the last decoder; zero after an intra frame
+    features: Tensor  # (B, memory, H/8, W/8) of the last decoder; zero after an intra frame
 
     def detached(self) -> State:
         """Where gradients end."""
@@ -127,7 +132,7 @@ class BakeoffCodec(InterCodec):
         self.choice, self.config = choice, config
         latents, levels = sum(config.inter_groups), config.levels
         if choice.recurrent:
-            extra = choice.recurrent
+            extra = choice.memory
             self.analysis = Analysis(
                 2 * PACKED_CHANNELS + extra,
                 config.inter_encoder_width,
@@ -191,7 +196,7 @@ class BakeoffCodec(InterCodec):
         coded = self.prior(self.gain.to_steps(y, quality), quality, temporal)
         out = self.synthesis(self.gain.from_steps(coded.y_hat, quality), context, quality)
         picture = round_to_8_bit(unpack(predicted + out.packed))
-        features = out.features[:, : choice.recurrent]
+        features = out.features[:, : choice.memory]
         state = State(picture, state.first, coded.y_hat, features)
         return Coded([picture], state, coded.bits, coded.hyper_bits)
 
@@ -276,7 +281,7 @@ def after_intra(net: Net, picture: Planes, first: Planes | None = None) -> State
     b, _, h, w = picture.y.shape
     config = net.config
     latents = picture.y.new_zeros(b, sum(config.inter_groups), h // 16, w // 16)
-    features = picture.y.new_zeros(b, net.choice.recurrent, h // 8, w // 8)
+    features = picture.y.new_zeros(b, net.choice.memory, h // 8, w // 8)
     return State(picture, first or picture, latents, features)
 
 

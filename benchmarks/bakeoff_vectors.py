@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from bakeoff_nets import Choice, Motion, State, choose_references
 
-from gancodec.effort import EFFORTS, SEARCH_PRICE
+from gancodec.effort import SEARCH_PRICE
 from gancodec.models.compress import step_sizes
 from gancodec.models.motion_choice import VectorPrices, choose_field
 from gancodec.models.motion_coding import (
@@ -139,9 +139,8 @@ class VectorCoder:
         return Motion(_batched(coded), _batched(second), share), bits
 
     def _search(self, x: Planes, reference: Planes, previous: Ints, step: float) -> Ints:
-        effort = EFFORTS["medium"]
         luma, samples = x.y * 255, QuarterSamples(reference.y * 255)
-        found = search_motion(luma, samples, penalty=SEARCH_PRICE * step, radius=effort.radius)
+        found = search_motion(luma, samples, penalty=SEARCH_PRICE * step)
         return choose_field(
             luma[0, 0].numpy(),
             samples,
@@ -149,7 +148,6 @@ class VectorCoder:
             previous,
             self.prices,
             step,
-            sweeps=effort.sweeps,
             split=self.choice.split,
         )
 

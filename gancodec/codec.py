@@ -36,7 +36,7 @@ from torch import Tensor
 
 from gancodec.bitstream import SymbolDecoder, SymbolEncoder, SymbolHasher
 from gancodec.config import QUALITY_LEVELS, EncodeOptions
-from gancodec.effort import find_motion
+from gancodec.effort import MotionFinder
 from gancodec.errors import CorruptError, UsageError
 from gancodec.models.compress import (
     FrameCodec,
@@ -234,9 +234,8 @@ class Encoder:
         self.model = model or load_model(self.options.model, device)
         self._steps = step_sizes(self.model.nets.config)
         tables = self.model.tables
-        self._prices = VectorPrices(
-            tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:]
-        )
+        prices = VectorPrices(tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:])
+        self._finder = MotionFinder(self.options.preset, prices)
         self._loop = Loop(self.model, self.device)
         if self.options.preset == "slow":
             self._loop.refiner = Refiner(self.model, SKIP_BELOW)
@@ -287,6 +286,7 @@ class Encoder:
         size = _blocks(self.info)
         if self._position == 0:
             kind = FrameType.INTRA
+            self._finder.begin(x)
             self._loop.intra(x, size, quality, code)
         else:
             kind = FrameType.INTER
@@ -320,9 +320,7 @@ class Encoder:
         assert self._loop.reference is not None
         assert self._loop.field is not None
         step = float(self._steps[level])
-        return find_motion(
-            x, self._loop.reference, self._loop.field, self._prices, step, self.options.preset
-        )
+        return self._finder.find(x, self._loop.reference, self._loop.field, step)
 
 
 # ── 4. The decoder ───────────────────────────────────────────────────────────────────────────

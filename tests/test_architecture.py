@@ -35,7 +35,14 @@ LAYERS: dict[str, set[str]] = {
         "types",
         "errors",
     },
-    "effort": {"models", "nn", "config", "errors"},  # the encoder's choices that presets scale
+    "effort": {  # the encoder's choices that presets scale
+        "models",
+        "nn",
+        "video.vectors",  # x264's motion, for those who have no time
+        "config",
+        "types",
+        "errors",
+    },
     "refine": {  # the patient encoder's latents, through a model's decoder and by its tables
         "models",
         "nn",
@@ -160,7 +167,7 @@ HOMES: dict[str, set[str]] = {
     "matplotlib": {"eval", "train"},
     # What is absent here answers `--help` and `probe` before torch could have loaded.
     "torch": {
-        *("nn", "models", "registry", "refine", "codec", "fileio", "train", "eval"),
+        *("nn", "models", "registry", "effort", "refine", "codec", "fileio", "train", "eval"),
         *("selftest", "bench"),  # they set and measure torch itself
     },
 }

@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_decoders_cost_the_same(bakeoff: SimpleNamespace) -> None:
     costs = {name: bakeoff.nets.kmac_of(c)[0] for name, c in bakeoff.nets.VARIANTS.items()}
-    assert len(costs) == 11
+    assert len(costs) == 12
     assert all(abs(cost / costs["motion"] - 1) < 0.03 for cost in costs.values()), costs
 
 

@@ -113,7 +113,7 @@ def choose_field(
     Args:
         current: luma (H, W) in 0..255, sides multiples of 16.
         samples: the reference, one picture.
-        found: vectors of 8x8 blocks from the search, (2, H/8, W/8).
+        found: vectors of 8x8 blocks from the search, (2, H/8, W/8), or several such fields.
         previous: the field of the frame before, which vectors are predicted from, too.
         prices: bits of the model's tables.
         step: quantiser step of the frame, in sample values: what a bit is worth.
@@ -127,7 +127,8 @@ def choose_field(
     rows, cols = current.shape[0] // 16, current.shape[1] // 16
     everywhere = np.arange(rows * cols)
     before = previous[:, ::2, ::2]
-    quarters = np.stack([found[:, dy::2, dx::2] for dy in (0, 1) for dx in (0, 1)])
+    found = found.reshape(-1, *found.shape[-3:])
+    quarters = np.stack([f[:, dy::2, dx::2] for f in found for dy in (0, 1) for dx in (0, 1)])
     block = quarters[0]
     kinds, counts = np.unique(block.reshape(2, -1), axis=1, return_counts=True)
     commonest = np.broadcast_to(kinds[:, counts.argmax()][:, None, None], block.shape)

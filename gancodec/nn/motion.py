@@ -176,7 +176,6 @@ def search_motion(
     penalty: float = 0.3,
     radius: int = 8,
     split: bool = True,
-    quarter: bool = True,
 ) -> Tensor:
     """Find which places of ``reference`` resemble the blocks of ``current`` most.
 
@@ -188,43 +187,68 @@ def search_motion(
         penalty: price, in sums of absolute differences, of one bit of a vector.
         radius: coarse window in quarter-resolution samples.
         split: search 8x8 blocks, too; otherwise the four of a 16x16 block are the same.
-        quarter: refine to quarter samples (else half).
 
     Returns:
         (B, 2, H/8, W/8) int64, |vector| at most the reference's limit.
     """
     if isinstance(reference, Tensor):
         reference = QuarterSamples(reference)
-    samples = reference
     current = current.contiguous()
+    field = _coarse_search(current, reference.luma, radius, penalty * 0.5)
+    field = field.clamp(-reference.limit, reference.limit)
+    centre = _median_of_neighbours(field)
+    field = _refined(current, reference, field, centre, (8, 4, 2, 1), penalty, 2)
+    dense = field.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    if not split:
+        return dense
+    return refine_motion(current, reference, dense, penalty=penalty, steps=(4, 2, 1))
 
-    def block_cost(field: Tensor, centre: Tensor, cell: int) -> Tensor:
-        """Differences of cells of 16 (cell=2) or 8 (1) samples, plus the price of the vector."""
-        dense = field.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
+
+def refine_motion(
+    current: Tensor,
+    reference: QuarterSamples,
+    field: Tensor,
+    *,
+    penalty: float = 0.3,
+    steps: tuple[int, ...] = (2, 1),
+) -> Tensor:
+    """Move each vector of a field (B, 2, H/8, W/8) to the best around it.
+
+    ``steps`` are the distances to its eight neighbours, one round each, in quarter samples; the
+    rest is as in `search_motion`.
+    """
+    return _refined(current.contiguous(), reference, field, field, steps, penalty, 1)
+
+
+def _refined(
+    current: Tensor,
+    samples: QuarterSamples,
+    field: Tensor,
+    centre: Tensor,
+    steps: tuple[int, ...],
+    penalty: float,
+    cell: int,
+) -> Tensor:
+    """The best of blocks of 16 (cell=2) or 8 (1) samples; what leads from ``centre`` is priced."""
+
+    def cost_of(trial: Tensor) -> Tensor:
+        dense = trial.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
         cost = samples.differences(dense, current)
         if cell == 2:
             cost = F.avg_pool2d(cost[:, None], 2)[:, 0] * 4
-        return cost + penalty * _vector_bits(field - centre)
+        return cost + penalty * _vector_bits(trial - centre)
 
-    def refine(field: Tensor, centre: Tensor, steps: list[int], cell: int) -> Tensor:
-        best = block_cost(field, centre, cell)
-        for step in steps:
-            start = field
-            for dy, dx in _AROUND:
-                trial = start + start.new_tensor([dx * step, dy * step]).view(1, 2, 1, 1)
-                trial = trial.clamp(-samples.limit, samples.limit)
-                cost = block_cost(trial, centre, cell)
-                better = cost < best
-                field = torch.where(better[:, None], trial, field)
-                best = torch.where(better, cost, best)
-        return field
-
-    field = _coarse_search(current, samples.luma, radius, penalty * 0.5)
-    field = field.clamp(-samples.limit, samples.limit)
-    finest = [2, 1] if quarter else [2]
-    field = refine(field, _median_of_neighbours(field), [8, 4, *finest], 2)
-    dense = field.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return refine(dense, dense, [4, *finest], 1) if split else dense
+    best = cost_of(field)
+    for step in steps:
+        start = field
+        for dy, dx in _AROUND:
+            trial = start + start.new_tensor([dx * step, dy * step]).view(1, 2, 1, 1)
+            trial = trial.clamp(-samples.limit, samples.limit)
+            cost = cost_of(trial)
+            better = cost < best
+            field = torch.where(better[:, None], trial, field)
+            best = torch.where(better, cost, best)
+    return field
 
 
 _AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
