@@ -4,6 +4,7 @@ Bytes only: nothing here knows of pictures or nets, or imports torch.
 """
 
 from gancodec.bitstream.cdf import (
+    AdaptiveTables,
     TableSet,
     gaussian_tables,
     laplace_tables,
@@ -33,6 +34,7 @@ __all__ = [
     "ROLE_ENTROPY",
     "ROLE_OTHER",
     "ROLE_SYNTHESIS",
+    "AdaptiveTables",
     "AtomicFile",
     "AudioData",
     "AudioInit",

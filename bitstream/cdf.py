@@ -8,7 +8,7 @@ after it into noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import constriction
@@ -20,10 +20,14 @@ from gancodec.errors import CorruptError
 TOTAL = 1 << 16  # every table sums to this
 MIN_LENGTH, MAX_LENGTH = 2, 4096  # symbols of one table, the escape symbol included
 MAX_TABLES = 1024
+START_COUNTS = 32  # symbols that the start of an adaptive table is worth
+MEMORY = 1024  # symbols above which counts are halved after a frame
 MAX_VALUE = 32767  # what can be coded at all, by table or by escape
 
 IntArray = npt.NDArray[np.int32]
 IndexArray = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+# (values, or None where they are decoded; the table of each) -> values
+Coder = Callable[[IntArray | None, npt.NDArray[np.uint8]], IntArray]
 
 
 def quantise_pmf(p: npt.ArrayLike) -> IntArray:
@@ -112,6 +116,14 @@ class TableSet:
             self._models[table] = build_model(self.frequencies[table])
         return self._models[table]
 
+    def renewed(self, frequencies: Sequence[IntArray], changed: Iterable[int]) -> TableSet:
+        """A set with other frequencies, of the same lengths, in some tables."""
+        new = TableSet(frequencies, self.offsets)
+        new._models = list(self._models)
+        for table in changed:
+            new._models[table] = None
+        return new
+
     def to_arrays(self) -> dict[str, IntArray]:
         """Three flat int32 arrays to store with the weights."""
         return {
@@ -150,6 +162,70 @@ class TableSet:
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
         counts = np.bincount(starts[index] + symbols, minlength=int(starts[-1]))
         return np.split(counts.astype(np.int64), starts[1:-1])
+
+
+class AdaptiveTables:
+    """Tables of which the last learn from what was coded with them; both ends learn the same.
+
+    Attributes:
+        tables: the set to code the next frame with.
+
+    Args:
+        start: what to believe before anything was coded.
+        first: the first table that learns.
+        learning: otherwise all stay as they are.
+    """
+
+    def __init__(self, start: TableSet, first: int, *, learning: bool = True) -> None:
+        self._start, self._first, self._learning = start, first, learning
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.tables = self._start
+        self._counts = [np.zeros(n, np.int64) for n in self._start.lengths[self._first :]]
+        self._touched: set[int] = set()
+
+    def coder(self, code: Coder) -> Coder:
+        """``code`` for the tables that learn, which are counted from 0; what it codes is noted."""
+
+        def coded(values: IntArray | None, index: npt.NDArray[np.uint8]) -> IntArray:
+            own = index + np.uint8(self._first)
+            values = code(values, own)
+            if self._learning and len(index):
+                histograms = self._start.histograms(values, own)[self._first :]
+                for table in np.unique(index).tolist():
+                    self._counts[table] += histograms[table]
+                    self._touched.add(table)
+            return values
+
+        return coded
+
+    def learn(self) -> None:
+        """Renew `tables`, between frames."""
+        frequencies = list(self.tables.frequencies)
+        for table in self._touched:
+            counts, place = self._counts[table], self._first + table
+            frequencies[place] = learned(self._start.frequencies[place], counts)
+            if counts.sum() > MEMORY:
+                counts >>= 1
+        if self._touched:
+            changed = [self._first + table for table in self._touched]
+            self.tables = self.tables.renewed(frequencies, changed)
+        self._touched = set()
+
+
+def learned(start: IntArray, counts: npt.NDArray[np.int64]) -> IntArray:
+    """A table for what was counted, on the way from ``start``: sums to 65536, none below 1.
+
+    Each symbol gets 1 and its share, rounded down, of the rest by START_COUNTS times ``start`` plus
+    65536 times its count; what is left over goes to the largest, the lowest of several.
+    """
+    weight = START_COUNTS * start.astype(np.int64) + TOTAL * counts
+    free = TOTAL - len(start)
+    frequency = 1 + weight * free // int(weight.sum())
+    frequency[weight.argmax()] += TOTAL - int(frequency.sum())
+    return frequency.astype(np.int32)
 
 
 def build_model(frequencies: IntArray) -> Any:

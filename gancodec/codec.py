@@ -26,6 +26,7 @@ symbols it is given or gives back the symbols it reads.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gancodec.bitstream import SymbolDecoder, SymbolEncoder, SymbolHasher
+from gancodec.bitstream import AdaptiveTables, SymbolDecoder, SymbolEncoder, SymbolHasher
 from gancodec.config import QUALITY_LEVELS, EncodeOptions
 from gancodec.effort import MotionFinder
 from gancodec.errors import CorruptError, UsageError
@@ -135,6 +136,11 @@ class Loop:
     latents: Tensor | None = None  # integers, (1, M, h, w)
     field: Ints | None = None
     refiner: Refiner | None = None  # of a patient encoder
+    vectors: AdaptiveTables = dataclasses.field(init=False)  # tables, of which motion's learn
+
+    def __post_init__(self) -> None:
+        learning = self.model.nets.config.learning_vectors
+        self.vectors = AdaptiveTables(self.model.tables, MOTION_TABLES, learning=learning)
 
     def intra(
         self, x: Planes | None, size: tuple[int, int], quality: Tensor, code: Coder
@@ -148,6 +154,7 @@ class Loop:
         latents = self.model.nets.inter.prior.latents
         self.latents = y_hat.new_zeros(1, latents, *size)  # other latents: no context yet
         self.field = np.zeros((2, 2 * size[0], 2 * size[1]), np.int32)
+        self.vectors.reset()
         self.reference = round_to_8_bit(unpack(out.packed))
         return out
 
@@ -163,11 +170,12 @@ class Loop:
         if self.reference is None or self.latents is None or self.field is None:
             raise CorruptError("an inter frame comes before any intra frame; the GOP is damaged")
         if field is None:
-            field = decode_field(*size, self.field, _motion(code))
+            field = decode_field(*size, self.field, self.vectors.coder(code))
             if np.abs(field).max(initial=0) > MOTION_LIMIT:
                 raise CorruptError("a motion vector points beyond the limit; the frame is damaged")
         else:
-            code_field(field, self.field, _motion(code))
+            code_field(field, self.field, self.vectors.coder(code))
+        self.vectors.learn()
         motion = torch.from_numpy(field)[None]
         net, config = self.model.nets.inter, self.model.nets.config
         predicted = pack(warp(self.reference, motion.to(self.device), overlap=config.overlap))
@@ -184,11 +192,6 @@ class Loop:
     def _steps(self, y_hat: Tensor) -> Tensor:
         x = (y_hat / ACTIVATION_ONE).to(self.device, torch.float32)
         return x.contiguous(memory_format=torch.channels_last)
-
-
-def _motion(code: Coder) -> Coder:
-    """Motion residuals have tables of their own."""
-    return lambda values, index: code(values, index + np.uint8(MOTION_TABLES))
 
 
 def _blocks(info: VideoInfo) -> tuple[int, int]:
@@ -233,9 +236,7 @@ class Encoder:
         self.device = torch.device(device)
         self.model = model or load_model(self.options.model, device)
         self._steps = step_sizes(self.model.nets.config)
-        tables = self.model.tables
-        prices = VectorPrices(tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:])
-        self._finder = MotionFinder(self.options.preset, prices)
+        self._finder = MotionFinder(self.options.preset)
         self._loop = Loop(self.model, self.device)
         if self.options.preset == "slow":
             self._loop.refiner = Refiner(self.model, SKIP_BELOW)
@@ -274,7 +275,7 @@ class Encoder:
         self._previous_luma = luma
         level = self._level()
         quality = torch.tensor([level])
-        coder = SymbolEncoder(self.model.tables)
+        coder = SymbolEncoder(self._loop.vectors.tables)
 
         def code(values: Ints | None, index: Indices) -> Ints:
             assert values is not None
@@ -320,7 +321,9 @@ class Encoder:
         assert self._loop.reference is not None
         assert self._loop.field is not None
         step = float(self._steps[level])
-        return self._finder.find(x, self._loop.reference, self._loop.field, step)
+        tables = self._loop.vectors.tables
+        prices = VectorPrices(tables.frequencies[MOTION_TABLES:], tables.offsets[MOTION_TABLES:])
+        return self._finder.find(x, self._loop.reference, self._loop.field, prices, step)
 
 
 # ── 4. The decoder ───────────────────────────────────────────────────────────────────────────
@@ -367,7 +370,7 @@ class Decoder:
         if not data or data[0] >= QUALITY_LEVELS or kind not in tuple(FrameType):
             raise CorruptError("a frame has no valid quality or kind; the GOP is damaged")
         quality = torch.tensor([data[0]])
-        coder = SymbolDecoder(self.model.tables, data[1:])
+        coder = SymbolDecoder(self._loop.vectors.tables, data[1:])
 
         def code(_: Ints | None, index: Indices) -> Ints:
             values = coder.decode(index)

@@ -44,7 +44,8 @@ _BEFORE: dict[str, object] = {
     "inter_leave": 3,
     "prior_kernel": 3,
     "overlap": False,
-    "moving_latents": False,  # and base.v2
+    "learning_vectors": False,  # and base.v2
+    "moving_latents": False,
 }
 
 
@@ -66,6 +67,7 @@ class CodecConfig:
     inter_leave: int = 1  # kernel of the last convolution; the blocks before it see neighbours
     prior_features: int = 88  # of inter frames
     prior_kernel: int = 5  # of what spreads decoded symbols to their neighbours
+    learning_vectors: bool = True  # motion's tables learn within a GOP
     moving_latents: bool = True  # the latents before, as context, move with the blocks
     overlap: bool = True  # neighbouring blocks' predictions blend into one another
     synthesis_width: int = 64

@@ -52,12 +52,10 @@ class MotionFinder:
 
     Args:
         preset: the encoder's.
-        prices: bits of the model's tables.
     """
 
-    def __init__(self, preset: Preset, prices: VectorPrices) -> None:
+    def __init__(self, preset: Preset) -> None:
         self._effort = EFFORTS[preset]
-        self._prices = prices
         self._lender: BorrowedVectors | None = None
 
     def begin(self, x: Planes) -> None:
@@ -68,13 +66,16 @@ class MotionFinder:
             self._lender = BorrowedVectors(width, height, self._effort.lender)
             self._lender.push(*_whole(x))
 
-    def find(self, x: Planes, reference: Planes, previous: Field, step: float) -> Field:
+    def find(
+        self, x: Planes, reference: Planes, previous: Field, prices: VectorPrices, step: float
+    ) -> Field:
         """The field (2, H/8, W/8) to code the GOP's next frame with.
 
         Args:
             x: the frame.
             reference: the decoded frame before.
             previous: the field of the frame before.
+            prices: bits by the tables that the frame is coded with.
             step: quantiser step of the frame, in 8-bit sample values.
         """
         luma = (x.y * 255).cpu()
@@ -85,7 +86,7 @@ class MotionFinder:
             samples,
             found.numpy().astype(np.int32),
             previous,
-            self._prices,
+            prices,
             step,
             sweeps=self._effort.sweeps,
         )
