@@ -35,7 +35,7 @@ from gancodec.nn.planes import PACKED_CHANNELS, Planes, pack, round_to_8_bit, un
 from gancodec.nn.prior import LatentPrior
 
 CHUNK = 8  # frames that share latents in the variant of that name
-FIRST_PRICE = 4.0  # bits that the GOP's first frame must save in a block to be its reference
+FIRST_PRICE = 10.0  # bits that the GOP's first frame must save in a block to be its reference
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,11 @@ from gancodec.nn.prices import table_bits
 Floats = npt.NDArray[np.float32]
 Tables = int | npt.NDArray[np.int64]
 _SPAN = 1024  # residuals beyond are not worth telling apart
-# Squared error per quantiser step that weighs as much as a bit. The rate-distortion slope of the
-# step itself is 0.136; twice dearer error pays, as later frames are predicted from this one.
-ERROR_PRICE = 0.136 / 2
+# An error that is less than the residual's coder will mend stays in this and all later frames: it
+# costs five times the rate-distortion slope of its quantiser step, 0.136 squared steps a bit.
+# A larger one is mended, for bits that grow with its logarithm.
+ERROR_PRICE = 0.136 / 5
+MENDED = 0.02  # squared quantiser steps a sample, about where that begins
 
 
 class VectorPrices:
@@ -59,6 +61,13 @@ class VectorPrices:
         return flag[:, _SPAN + 1] - flag[:, _SPAN]
 
 
+def priced_error(squared: Floats, step: float) -> Floats:
+    """Bits that squared errors of 8x8 blocks of samples are worth at a quantiser step."""
+    mended = 64 * MENDED * step**2
+    out: Floats = np.float32(64 * MENDED / ERROR_PRICE) * np.log1p(squared / np.float32(mended))
+    return out
+
+
 class _Errors:
     """Squared errors of displaced blocks, priced in bits."""
 
@@ -74,14 +83,13 @@ class _Errors:
         inner = (y * 4 * self.stride + x * 4).ravel()
         corners = np.array([0, 32, 32 * self.stride, 32 * self.stride + 32])
         self.inner = corners[:, None] + inner[None]  # (4, 64)
-        self.price = np.float32(1 / (ERROR_PRICE * step**2))
+        self.step = step
 
     def of(self, index: npt.NDArray[np.intp], vectors: Ints) -> Floats:
         """Blocks (n,) by vectors (n, K, 2) -> (n, K, 4), a number for each 8x8."""
         offset = self.origin[index][:, None] + vectors[..., 1] * self.stride + vectors[..., 0]
         error = self.flat[offset[..., None, None] + self.inner] - self.blocks[index][:, None]
-        out: Floats = np.einsum("nkbs,nkbs->nkb", error, error) * self.price
-        return out
+        return priced_error(np.einsum("nkbs,nkbs->nkb", error, error), self.step)
 
 
 def _neighbours(block: Ints) -> Ints:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gancodec.errors import InputError
-from gancodec.models.motion_choice import ERROR_PRICE, VectorPrices, choose_field
+from gancodec.models.motion_choice import ERROR_PRICE, MENDED, VectorPrices, choose_field
 from gancodec.nn.motion import QuarterSamples, search_motion
 from gancodec.nn.planes import Planes
 from gancodec.registry import MOTION_TABLES
@@ -185,7 +185,7 @@ def prepare_sequences(
 ) -> Sequences:
     """`prepare_patches` with the motion of each sequence, searched once."""
     patch_file = prepare_patches(folders, cache, size=size, **numbers)
-    settings = json.dumps([MOTION_STEPS, CROP_LIMIT, ERROR_PRICE]).encode()
+    settings = json.dumps([MOTION_STEPS, CROP_LIMIT, ERROR_PRICE, MENDED]).encode()
     key = f"motion-{hashlib.sha256(settings).hexdigest()[:6]}"  # other choices, another file
     motion_file = cache / patch_file.name.replace("patches", key)
     patches = np.load(patch_file, mmap_mode="r")

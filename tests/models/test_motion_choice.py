@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gancodec.models.motion_choice import ERROR_PRICE, VectorPrices, choose_field
+from gancodec.models.motion_choice import VectorPrices, choose_field, priced_error
 from gancodec.models.motion_coding import code_field
 from gancodec.nn.motion import QuarterSamples, search_motion
 from gancodec.registry import MOTION_TABLES
@@ -50,13 +50,15 @@ def bits_of(field: Ints, prices: VectorPrices) -> float:
     return total
 
 
-def error_of(field: Ints, current: Floats, reference: Floats) -> float:
+def error_of(field: Ints, current: Floats, reference: Floats, step: float) -> float:
+    """In bits."""
     samples = QuarterSamples(torch.from_numpy(reference.copy())[None, None])
     dense = torch.from_numpy(field)[None].long()
     offset = dense[:, 1] * samples.stride + dense[:, 0]
     index = samples.base + offset.repeat_interleave(8, 1).repeat_interleave(8, 2)
     predicted = samples.flat[0][index[0]].numpy()
-    return float(np.square(predicted - current).sum())
+    squared = np.square(predicted - current).reshape(12, 8, 12, 8).sum((1, 3))
+    return float(priced_error(squared, step).sum())
 
 
 def test_prices_are_the_tables_bits(prices: VectorPrices) -> None:
@@ -86,8 +88,7 @@ def test_dear_bits_make_smooth_fields(prices: VectorPrices) -> None:
     assert bits_of(coarse, prices) < 0.5 * bits_of(fine, prices)
 
     def objective(field: Ints, step: float) -> float:
-        error = error_of(field, current, reference) / (ERROR_PRICE * step**2)
-        return error + bits_of(field, prices)
+        return error_of(field, current, reference, step) + bits_of(field, prices)
 
     assert objective(fine, 4.0) < objective(coarse, 4.0)
     assert objective(coarse, 400.0) < objective(fine, 400.0)
@@ -101,6 +102,6 @@ def test_the_choice_beats_what_the_search_found(prices: VectorPrices) -> None:
     chosen = choose(current, reference, prices, 400.0)
 
     def objective(field: Ints) -> float:
-        return error_of(field, current, reference) / (ERROR_PRICE * 16e4) + bits_of(field, prices)
+        return error_of(field, current, reference, 400.0) + bits_of(field, prices)
 
     assert objective(chosen) < 0.97 * objective(vectors)
