@@ -27,7 +27,7 @@ class EncodeOptions:
     gop: int = 64  # 2 to 3 seconds: what a seek or one damaged chunk costs
     preset: Preset = "medium"
     scene_cuts: bool = True
-    model: str = "base.v2"
+    model: str = "base.v3"
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= QUALITY_LEVELS - 1:

@@ -27,6 +27,7 @@ NAMES = sorted(p.stem for p in STREAMS.glob("*.gvc"))
 def test_streams_are_there() -> None:
     assert {"pan-sound", "odd-vfr", "dot", "cut-coarsest", "text-finest"} <= set(NAMES)  # base.v1
     assert {"v2-pan", "v2-cut-coarsest", "v2-text-finest"} <= set(NAMES)
+    assert {"v3-pan", "v3-moving", "v3-text-finest"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -47,6 +47,11 @@ def sources() -> Iterator[tuple[str, VideoInfo, FrameBatch, dict[str, Any]]]:
     yield "v2-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v2}
     yield "v2-cut-coarsest", synth.clip_info(cut), cut, {"quality": 0, **v2}
     yield "v2-text-finest", synth.clip_info(text), text, {"quality": 63, "preset": "fast", **v2}
+    v3: dict[str, Any] = {"model": "base.v3"}
+    yield "v3-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v3}
+    moving = synth.moving_texture(160, 96, 8, seed=6)  # long enough for vectors to be learned
+    yield "v3-moving", synth.clip_info(moving), moving, {"quality": 5, **v3}
+    yield "v3-text-finest", synth.clip_info(text), text, {"quality": 63, "preset": "slow", **v3}
 
 
 def main() -> None:
