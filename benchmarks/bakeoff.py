@@ -61,6 +61,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if chosen.command == "train" and not (chosen.steps or chosen.seconds):
         parser.error("train needs --steps or --seconds above 0")
+    if chosen.command == "judge" and len(chosen.quantisers) < 4:
+        parser.error("judge needs four --quantisers or more; a BD-rate of fewer means nothing")
     return chosen
 
 
