@@ -58,8 +58,8 @@ class Balance(NamedTuple):
     rounding: float
 
 
-INTRA_BALANCE = Balance(error=1.3, curvature=0.6, rounding=0.7)
-INTER_BALANCE = Balance(error=2.5, curvature=0.85, rounding=1.0)
+INTRA_BALANCE = Balance(error=1.0, curvature=0.6, rounding=0.85)
+INTER_BALANCE = Balance(error=2.2, curvature=0.85, rounding=1.15)
 
 
 class Latents(NamedTuple):
