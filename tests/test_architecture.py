@@ -80,6 +80,7 @@ LAYERS: dict[str, set[str]] = {
         "bitstream",  # the probability tables that come with the weights
         "registry",
         "eval.metrics",
+        "eval.stlpips",  # the distance that perception is trained by
         "__init__",  # the version, for the card
         "config",
         "types",

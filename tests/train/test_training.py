@@ -132,6 +132,26 @@ def test_a_few_steps_learn(tmp_path: Path, data: Path) -> None:
     assert np.mean(losses[-4:]) < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize(("name", "options"), [("intra", ""), ("inter", ROLL)])
+def test_perception_adds_to_the_loss(tmp_path: Path, data: Path, name: str, options: str) -> None:
+    def losses(perception: float) -> tuple[float, dict[str, float]]:
+        extra = f"{options}\nperception = {perception}"
+        recipe = Recipe.read(recipe_of(tmp_path, data, stage(name, 1, extra)))
+        torch.manual_seed(0)
+        codec = loop.GanCodec(recipe.config)
+        built = recipe.stages[0].build(codec, recipe)
+        built.start()
+        torch.manual_seed(1)  # of the noise
+        loss, numbers = built.loss(np.random.default_rng(0), 0.0)
+        return float(loss.detach()), numbers
+
+    (plain, without), (seen, numbers) = losses(0.0), losses(433.0)
+    assert without["st_lpips"] == 0
+    assert numbers["st_lpips"] > 0.01
+    assert numbers["psnr_y"] == pytest.approx(without["psnr_y"])
+    assert seen > 1.05 * plain
+
+
 def test_resume_is_exact(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after 4 steps and gone on: the very same weights as in one go."""
     monkeypatch.setattr(loop, "publish", lambda *_: {})
