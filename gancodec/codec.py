@@ -49,6 +49,7 @@ from gancodec.models.compress import (
 )
 from gancodec.models.motion_choice import VectorPrices
 from gancodec.models.motion_coding import code_field, decode_field
+from gancodec.models.synthesis import Show
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
 from gancodec.nn.motion import MOTION_LIMIT, warp
 from gancodec.nn.planes import BLOCK, Planes, frame_of, pack, planes_of, round_to_8_bit, unpack
@@ -354,6 +355,7 @@ class Decoder:
         """Forget everything: the next packet must be an intra frame."""
         self._loop = Loop(self.model, self.device)
         self._hasher = SymbolHasher()
+        self._show = Show(self.model.nets.detail, overlap=self.model.nets.config.overlap)
 
     @property
     def symbol_hash(self) -> bytes:
@@ -387,12 +389,10 @@ class Decoder:
         assert self._loop.reference is not None
         shown = self._loop.reference
         if self.realism > 0:
-            shown = self._synthesise(shown, out.features, quality, kind == FrameType.INTRA)
+            field = None
+            if kind == FrameType.INTER:
+                field = torch.from_numpy(self._loop.field)[None].to(self.device)
+            shown = self._show.frame(
+                shown, out.features, quality, field, realism=self.realism, time=pts
+            )
         return frame_of(shown, self.info, pts)
-
-    def _synthesise(
-        self, picture: Planes, features: Tensor, quality: Tensor, intra: bool
-    ) -> Planes:
-        packed = pack(picture)
-        residual = self.model.nets.detail(packed, features, quality, intra)
-        return round_to_8_bit(unpack(packed + self.realism * residual))

@@ -46,6 +46,9 @@ _BEFORE: dict[str, object] = {
     "overlap": False,
     "learning_vectors": False,  # and base.v2
     "moving_latents": False,
+    "synthesis_leave": 3,  # and base.v3
+    "synthesis_memory": False,
+    "synthesis_noise": 0,
 }
 
 
@@ -70,8 +73,11 @@ class CodecConfig:
     learning_vectors: bool = True  # motion's tables learn within a GOP
     moving_latents: bool = True  # the latents before, as context, move with the blocks
     overlap: bool = True  # neighbouring blocks' predictions blend into one another
-    synthesis_width: int = 64
-    synthesis_depth: int = 2
+    synthesis_width: int = 96
+    synthesis_depth: int = 4
+    synthesis_leave: int = 1  # kernel of the head's last convolution
+    synthesis_memory: bool = True  # the head sees the detail of the frame before, moved
+    synthesis_noise: int = 4  # planes of it
     step_finest: float = 4.0  # quantiser step at quality 63, in 8-bit sample values
     step_coarsest: float = 400.0  # at quality 0; log-spaced between
     levels: int = QUALITY_LEVELS

@@ -61,7 +61,7 @@ def kmac_per_pixel(config: CodecConfig) -> dict[str, float]:
         nets.intra.synthesise(nets.intra.prior(y, quality, None).y_hat, quality)
         y = nets.inter.analyse(x, x, quality)
         out = nets.inter.synthesise(nets.inter.prior(y, quality, temporal).y_hat, x, quality)
-        nets.detail(x, out.features, quality, False)
+        nets.detail(x, out.features, quality, intra=False, before=x)
 
     total = dict.fromkeys(
         ("intra_encoder", "intra_decoder", "inter_encoder", "inter_decoder", "detail"), 0.0

@@ -1,4 +1,4 @@
-"""The nets of the codec: intra frames, inter frames and the synthesis head.
+"""The nets of the codec: intra frames and inter frames (the synthesis head is in `synthesis`).
 
                    ┌──────────── linear shortcut (starts as the KLT) ───────────┐
     x (1/8, 96 ch) ┴► 3x3 ► blocks ► 3x3 stride 2 ─────────────────────────────(+)► x gain(q) ► y
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancodec.config import CodecConfig
+from gancodec.models.synthesis import DetailSynthesis
 from gancodec.nn.blocks import QualityKnots, depthwise_stack, full_precision
 from gancodec.nn.planes import PACKED_CHANNELS
 from gancodec.nn.prior import LatentPrior
@@ -295,32 +296,6 @@ def motion_context(field: Tensor) -> Tensor:
     split = split + (field[:, :, 1::2, 1::2] - block).abs().sum(1, keepdim=True)
     out = torch.cat([size, spread, split], 1)
     return torch.floor(out / 8).clamp_(0, 31)
-
-
-class DetailSynthesis(nn.Module):
-    """Head outside the coding loop: decoder features and picture -> a residual to blend in.
-
-    Nothing it does reaches a reference frame, so it can neither drift nor desynchronise. Trained
-    as a fidelity filter for now (mean squared error); its adversarial training comes later.
-    """
-
-    def __init__(self, config: CodecConfig) -> None:
-        super().__init__()
-        width = config.synthesis_width
-        self.picture = nn.Conv2d(PACKED_CHANNELS, width, 1)
-        self.intra = nn.Conv2d(config.intra_width, width, 1, bias=False)
-        self.inter = nn.Conv2d(config.inter_decoder_width, width, 1, bias=False)
-        self.tune = QualityKnots(width, config.levels, value=1.0)
-        self.blocks = depthwise_stack(width, config.synthesis_depth)
-        self.leave = nn.Conv2d(width, PACKED_CHANNELS, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-
-    def forward(self, packed: Tensor, features: Tensor, quality: Tensor, intra: bool) -> Tensor:
-        """(B, 96, h, w) residual at full realism; features are the decoder's of this frame."""
-        x = self.picture(packed) + (self.intra if intra else self.inter)(features)
-        residual: Tensor = self.leave(self.blocks(x * self.tune(quality)))
-        return residual
 
 
 class GanCodec(nn.Module):

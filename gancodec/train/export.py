@@ -108,7 +108,8 @@ def thaw(model: Model, **changes: object) -> GanCodec:
     """Nets to train on from, copied from a frozen model.
 
     Args:
-        changes: fields of the architecture to set anew; tensors must keep their shapes.
+        changes: fields of the architecture to set anew; tensors must keep their shapes. With any of
+            the synthesis head's, the head starts fresh.
 
     Raises:
         UsageError: they do not, or there is no such field.
@@ -120,7 +121,11 @@ def thaw(model: Model, **changes: object) -> GanCodec:
         try:
             config = CodecConfig.from_dict({**dataclasses.asdict(nets.config), **changes})
             changed = GanCodec(config)
-            changed.load_state_dict(nets.state_dict())
+            state = nets.state_dict()
+            if any(name.startswith("synthesis_") for name in changes):
+                new = changed.detail.state_dict(prefix="detail.")
+                state = {n: t for n, t in state.items() if not n.startswith("detail.")} | new
+            changed.load_state_dict(state)
         except (ValueError, RuntimeError) as error:
             raise UsageError(f"{model.name} cannot be changed so: {error}") from error
         nets = changed

@@ -37,6 +37,7 @@ from gancodec.train.stages import Stage
 Log = Callable[[str], None]
 EMA_DECAY = 0.999
 WARM_UP = 100  # steps
+HELPERS = "helpers."  # names of what trains along and does not ship
 
 
 class Workers:
@@ -79,8 +80,10 @@ def _gradient(p: nn.Parameter) -> Tensor:
 class StageState:
     """What a stage must remember to go on exactly where it stopped."""
 
-    def __init__(self, module: nn.Module, parameters: list[nn.Parameter], lr: float) -> None:
-        names = {id(p): n for n, p in module.named_parameters()}
+    def __init__(self, codec: nn.Module, stage: Stage, lr: float) -> None:
+        parameters = stage.parameters()
+        names = {id(p): f"{HELPERS}{n}" for n, p in stage.helpers.named_parameters()}
+        names |= {id(p): n for n, p in codec.named_parameters()}
         self.names = [names[id(p)] for p in parameters]
         self.parameters = parameters
         matrices = [p for p in parameters if is_matrix(p)]
@@ -145,8 +148,9 @@ def load_average(module: nn.Module, path: Path) -> int:
     own = dict(module.named_parameters())
     with safe_open(path, "pt") as file, torch.no_grad():
         for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
-            if key.startswith("average/"):
-                own[key.removeprefix("average/")].copy_(file.get_tensor(key))
+            name = key.removeprefix("average/")
+            if name != key and not name.startswith(HELPERS):
+                own[name].copy_(file.get_tensor(key))
         return int(file.metadata()["step"])
 
 
@@ -179,7 +183,7 @@ def run_stage(
 
     ``fresh`` nets are initialised from the data first; others are trained on as they are.
     """
-    state = StageState(codec, stage.parameters(), recipe.learning_rate)
+    state = StageState(codec, stage, recipe.learning_rate)
     checkpoint = folder / f"{recipe.name}.safetensors"
     if checkpoint.exists():
         state.load(checkpoint)
@@ -195,7 +199,8 @@ def run_stage(
             rng = np.random.default_rng(seeds)
             # the noise that stands for rounding comes from torch
             torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
-            codec.zero_grad()
+            for p in state.parameters:
+                p.grad = None
             with torch.autocast("cuda", torch.bfloat16, enabled=recipe.device.startswith("cuda")):
                 loss, numbers = stage.loss(rng, state.step / recipe.steps)
             loss.backward()  # type: ignore[no-untyped-call]

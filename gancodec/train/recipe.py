@@ -11,9 +11,16 @@ from typing import Any
 from gancodec.config import CodecConfig
 from gancodec.errors import InputError, UsageError
 from gancodec.models.compress import GanCodec
-from gancodec.train.stages import DetailStage, InterStage, IntraStage, Stage
+from gancodec.train.adversarial import AdversarialStage
+from gancodec.train.joint import JointStage
+from gancodec.train.stages import InterStage, IntraStage, Stage
 
-STAGES: dict[str, Any] = {"intra": IntraStage, "inter": InterStage, "detail": DetailStage}
+STAGES: dict[str, Any] = {
+    "intra": IntraStage,
+    "inter": InterStage,
+    "joint": JointStage,
+    "adversarial": AdversarialStage,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,12 @@ def level_weights(codec: GanCodec) -> tuple[Tensor, Tensor]:
 
 
 class Stage(Protocol):
-    """One stage: which parameters train, and a step on a random batch."""
+    """One stage: which parameters train, and a step on a random batch.
+
+    ``helpers`` train along, such as a critic, and do not ship.
+    """
+
+    helpers: nn.ModuleDict
 
     def parameters(self) -> list[nn.Parameter]: ...
 
@@ -106,6 +111,7 @@ class IntraStage:
         perception: float = 0.0,
     ) -> None:
         self.codec, self.batch, self.patch = codec, batch, patch
+        self.helpers = nn.ModuleDict()
         self.perception, self.eye = perception, Perception() if perception else None
         self.weights, self.balance = level_weights(codec)
         self.stills: list[Picture] = load_stills(folders, patch)
@@ -142,8 +148,8 @@ class IntraStage:
         }
 
 
-class _RollOut:
-    """A random run of sequence patches: what inter and detail stages share."""
+class RollOut:
+    """A random run of sequence patches: what the stages of moving pictures share."""
 
     def __init__(
         self,
@@ -158,6 +164,7 @@ class _RollOut:
         crops: int = 6,
     ) -> None:
         self.codec, self.batch, self.frames = codec, batch, frames
+        self.helpers = nn.ModuleDict()
         self.weights, self.balance = level_weights(codec)
         self.data = prepare_sequences(folders, cache, size=patch, length=length, crops=crops)
 
@@ -176,15 +183,17 @@ class _RollOut:
         device = self.weights.device
         return flats.to(device), motion.to(device), quality.to(device)
 
-    def intra(self, flat: Tensor, quality: Tensor) -> tuple[Planes, Reconstruction]:
-        """Code the first frame, some levels better than the rest."""
-        intra = self.codec.intra
+    def intra_level(self, quality: Tensor) -> Tensor:
+        """The first frame is some levels better than the rest."""
         config = self.codec.config
-        level = (quality + intra_boost(config)).clamp(max=config.levels - 1)
-        packed = pack(planes_from_flat(flat, self.data.size))
-        y_hat = intra.prior(intra.analyse(packed, level), level, None).y_hat
-        out = intra.synthesise(y_hat, level)
-        return round_to_8_bit(unpack(out.packed)), out
+        return (quality + intra_boost(config)).clamp(max=config.levels - 1)
+
+    def intra(self, x: Planes, level: Tensor) -> tuple[Planes, Reconstruction, PriorOutput]:
+        """Code a frame on its own."""
+        intra = self.codec.intra
+        coded = intra.prior(intra.analyse(pack(x), level), level, None)
+        out = intra.synthesise(coded.y_hat, level)
+        return round_to_8_bit(unpack(out.packed)), out, coded
 
     def inter(
         self, x: Planes, reference: Planes, field: Tensor, previous: Tensor, quality: Tensor
@@ -210,7 +219,7 @@ class _RollOut:
         return (quality + shift).clamp(0, self.codec.config.levels - 1)
 
 
-class InterStage(_RollOut):
+class InterStage(RollOut):
     """Roll-outs of inter frames from an intra frame; gradients flow through ``window`` frames.
 
     ``perception`` is that of `IntraStage`.
@@ -266,7 +275,8 @@ class InterStage(_RollOut):
         flats, motion, quality = self.draw(rng, progress)
         count, size = motion.shape[1], self.data.size
         with torch.no_grad():
-            reference, _ = self.intra(flats[:, 0], quality)
+            first = planes_from_flat(flats[:, 0], size)
+            reference, _, _ = self.intra(first, self.intra_level(quality))
         y_hat = self.no_latents(reference)
         total = torch.zeros((), device=quality.device)
         logs = {"bpp": 0.0, "hyper_bpp": 0.0, "psnr_y": 0.0, "psnr_y_last": 0.0, "st_lpips": 0.0}
@@ -293,37 +303,3 @@ class InterStage(_RollOut):
             logs["psnr_y"] += shown / count
             logs["psnr_y_last"] = shown
         return total / count, {**logs, "frames": float(count)}
-
-
-class DetailStage(_RollOut):
-    """The synthesis head on the frozen loop's pictures: a fidelity filter, squared error only."""
-
-    def parameters(self) -> list[nn.Parameter]:
-        return list(self.codec.detail.parameters())
-
-    def start(self) -> None:
-        """Fresh weights already give a zero residual."""
-
-    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
-        flats, motion, quality = self.draw(rng, progress)
-        size, count = self.data.size, motion.shape[1]
-        total = torch.zeros((), device=quality.device)
-        gain = 0.0
-        with torch.no_grad():
-            picture, out = self.intra(flats[:, 0], quality)
-        y_hat, level = self.no_latents(picture), quality
-        for t in range(count + 1):
-            x = planes_from_flat(flats[:, t], size)
-            if t:
-                with torch.no_grad():
-                    level = self.shifted(quality, rng)
-                    picture, out, coded = self.inter(x, picture, motion[:, t - 1], y_hat, level)
-                    y_hat = coded.y_hat
-            packed = pack(picture)
-            residual = self.codec.detail(packed, out.features, level, t == 0)
-            shown = unpack(packed + residual)
-            total = (
-                total + (self.balance[level] * self.weights[level] * weighted_mse(shown, x)).mean()
-            )
-            gain += float((psnr_y(shown, x) - psnr_y(picture, x)).detach().mean()) / (count + 1)
-        return total / (count + 1), {"psnr_y_gain": gain, "frames": float(count)}

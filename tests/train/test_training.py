@@ -77,7 +77,12 @@ def recipe_of(tmp_path: Path, data: Path, *stages: str, folder: str = "run") -> 
 
 def test_recipe_to_video(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages, then a file coded with the weights they gave."""
-    stages = (stage("intra", 30), stage("inter", 10, ROLL), stage("detail", 3, ROLL))
+    stages = (
+        stage("intra", 30),
+        stage("inter", 10, ROLL),
+        stage("joint", 2, ROLL),
+        stage("adversarial", 3, ROLL),
+    )
     path = recipe_of(tmp_path, data, *stages)
     entry = train(Recipe.read(path), log=lambda _: None)
     card = entry["card"]
@@ -152,12 +157,16 @@ def test_perception_adds_to_the_loss(tmp_path: Path, data: Path, name: str, opti
     assert seen > 1.05 * plain
 
 
-def test_resume_is_exact(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped after 4 steps and gone on: the very same weights as in one go."""
+@pytest.mark.parametrize(("name", "options"), [("intra", ""), ("adversarial", ROLL)])
+def test_resume_is_exact(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: str
+) -> None:
+    """Stopped after 4 steps and gone on: the very same weights as in one go, the critic's too."""
     monkeypatch.setattr(loop, "publish", lambda *_: {})
-    whole = Recipe.read(recipe_of(tmp_path, data, stage("intra", 7), folder="whole"))
+    stages = stage(name, 7, options)
+    whole = Recipe.read(recipe_of(tmp_path, data, stages, folder="whole"))
     train(whole, log=lambda _: None)
-    broken = Recipe.read(recipe_of(tmp_path, data, stage("intra", 7), folder="broken"))
+    broken = Recipe.read(recipe_of(tmp_path, data, stages, folder="broken"))
     steps = 0
 
     class Stop(Exception):
@@ -176,9 +185,10 @@ def test_resume_is_exact(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(Stop):
         train(broken, log=lambda _: None)
     train(broken, log=lambda _: None)
-    a = load_file(whole.folder / "intra.safetensors")
-    b = load_file(broken.folder / "intra.safetensors")
+    a = load_file(whole.folder / f"{name}.safetensors")
+    b = load_file(broken.folder / f"{name}.safetensors")
     assert a.keys() == b.keys()
+    assert any(loop.HELPERS in key for key in a) == (name == "adversarial")
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
