@@ -141,7 +141,8 @@ def append_record(path: Path, record: Record) -> None:
 def read_records(path: Path) -> list[Record]:
     """All records of a file or a run's folder; of equal keys the last one counts.
 
-    A last line that was cut off by a kill is left out: its work is simply done again.
+    A last line that was cut off by a kill is left out: its work is simply done again. A file whose
+    name ends in .csv is a table as `to_csv` writes it: means, and no values of single frames.
 
     Raises:
         InputError: there is no such file, or a line in the middle of it is no record.
@@ -154,6 +155,8 @@ def read_records(path: Path) -> list[Record]:
         raise InputError(f"cannot read records from {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} holds no records: it is no text; name a run's folder") from error
+    if path.suffix == ".csv":
+        return _from_csv(text, path)
     found: dict[str, Record] = {}
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
@@ -218,6 +221,7 @@ def curves(
 
 
 _COLUMNS = ("codec", "clip", "quality", "frames", "bytes", "bpp", "kbps", "error")
+_ENDS = ("encode_seconds", "decode_seconds", "key")
 
 
 def to_csv(records: Iterable[Record]) -> str:
@@ -226,10 +230,39 @@ def to_csv(records: Iterable[Record]) -> str:
     metrics = list(dict.fromkeys(name for r in kept for name in r.scores))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *metrics, "encode_seconds", "decode_seconds", "key"])
+    writer.writerow([*_COLUMNS, *metrics, *_ENDS])
     for r in kept:
         means = [r.value(name) for name in metrics]
         shown = ["" if mean is None else f"{mean:g}" for mean in means]
         about = [getattr(r, name) for name in _COLUMNS]
         writer.writerow([*about, *shown, r.encode_seconds, r.decode_seconds, r.key])
     return stream.getvalue()
+
+
+def _from_csv(text: str, path: Path) -> list[Record]:
+    found: list[Record] = []
+    for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2):
+        try:
+            about = {name: row.pop(name) for name in (*_COLUMNS, *_ENDS)}
+            found.append(
+                Record(
+                    key=about["key"],
+                    codec=about["codec"],
+                    kind="exported",
+                    quality=float(about["quality"]),
+                    settings={},
+                    decode={},
+                    clip=about["clip"],
+                    frames=int(about["frames"]),
+                    bytes=int(about["bytes"]),
+                    bpp=float(about["bpp"]),
+                    kbps=float(about["kbps"]),
+                    encode_seconds=float(about["encode_seconds"]),
+                    decode_seconds=float(about["decode_seconds"]),
+                    scores={n: Score(float(v), (float(v),)) for n, v in row.items() if v},
+                    error=about["error"],
+                )
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}, line {number}: not an exported record: {error}") from error
+    return found

@@ -15,7 +15,7 @@ from gancodec.nn.critic import PatchCritic, at_half_resolution
 from gancodec.nn.motion import warp
 from gancodec.nn.planes import Planes
 from gancodec.train.losses import psnr_y, weighted_mse
-from gancodec.train.perception import Perception
+from gancodec.train.perception import Perception, random_view
 from gancodec.train.shown import Shown, ShownRollOut
 
 PENALTY_CHANCE = 1 / 8  # of a step: the penalty of gradients is dear and slow to change
@@ -87,7 +87,7 @@ class AdversarialStage(ShownRollOut):
         frames = self.roll(rng, progress, self.window)
         now, before = frames[-1], frames[-2] if len(frames) > 1 else None
         source, shown, level = now.source, now.planes, now.level
-        seen = self.eye.compare(shown, source, statistics=self.statistics > 0)
+        seen = self.eye.compare(*random_view([shown, source], rng), statistics=self.statistics > 0)
         real, fake = self._evidence(now, before, real=True), self._evidence(now, before)
         wins, matching = self._win(now, real, fake)
         eye = seen.distance + self.statistics * seen.statistics + self.matching * matching

@@ -12,7 +12,7 @@ from gancodec.models.compress import GanCodec
 from gancodec.nn.planes import Planes
 from gancodec.train.data import planes_from_flat
 from gancodec.train.losses import ms_ssim, psnr_y, weighted_mse
-from gancodec.train.perception import Perception
+from gancodec.train.perception import Perception, random_view
 from gancodec.train.stages import RollOut
 
 
@@ -96,7 +96,7 @@ class JointStage(RollOut):
         index = torch.from_numpy(rng.integers(0, count, self.batch)).to(quality)
         level = torch.stack(levels)[index, torch.arange(self.batch, device=index.device)]
         shown, source = pick(pictures, index), pick(sources, index)
-        seen = self.eye.compare(shown, source, statistics=self.statistics > 0)
+        seen = self.eye.compare(*random_view([shown, source], rng), statistics=self.statistics > 0)
         similar = ms_ssim(shown.y, source.y)
         look = self.structure * (1 - similar)
         look = look + self.perception * (seen.distance + self.statistics * seen.statistics)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from gancodec.eval.stlpips import load_st_lpips
 from gancodec.nn.planes import Planes
 
+_SCALES = 1.0, 1.0, 0.75, 0.5  # of random views, of which half are full size
 _REACH = 4  # samples from the first place of the fused first layer to its kernel's edge
 _WINDOWS = 3  # of the statistics: 2, 4 and 8 places wide
 _NEAR_ZERO = 1e-8  # inside the root: features of flat areas would have endless gradients
@@ -29,6 +31,27 @@ def rgb_of(planes: Planes) -> Tensor:
     red, blue = y + 1.5748 * cr, y + 1.8556 * cb
     green = y - 0.1873 * cb - 0.4681 * cr
     return torch.cat([red, green, blue], 1) * 2 - 1
+
+
+def random_view(pictures: list[Planes], rng: np.random.Generator) -> list[Planes]:
+    """All pictures in the same random way: mirrored, turned, and half the time smaller.
+
+    Who learns from a net's opinion finds what pleases that net; what pleases it from every side is
+    more likely to please an eye (E-LPIPS; Kettunen, Harkonen, Lehtinen 2019).
+    """
+    mirrored, flipped, turned = rng.random(3) < 0.5
+    scale = float(rng.choice(_SCALES))
+
+    def one(x: Tensor) -> Tensor:
+        x = x.flip(-1) if mirrored else x
+        x = x.flip(-2) if flipped else x
+        x = x.transpose(-1, -2) if turned else x
+        if scale < 1:
+            size = [round(side * scale) for side in x.shape[-2:]]
+            x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+        return x
+
+    return [Planes(*(one(plane) for plane in planes)) for planes in pictures]
 
 
 class Seen(NamedTuple):
