@@ -26,7 +26,7 @@ def run_encode(chosen: Namespace) -> None:
     wanted = {
         name: getattr(chosen, name)
         for name in (
-            *("quality", "bitrate", "size", "gop", "preset", "model", "start", "duration"),
+            *("quality", "bitrate", "size", "gop", "preset", "tune", "model", "start", "duration"),
             *("scale", "fps", "audio", "jobs", "device"),
         )
         if getattr(chosen, name) is not None  # what was not asked for is left to the defaults

@@ -70,7 +70,13 @@ def _add_encode(commands: Any) -> None:
     p.add_argument(
         "--preset", choices=("fast", "medium", "slow"), help="effort of the encoder only"
     )
-    p.add_argument("--model", metavar="NAME", help="weights to use, see `gancodec models`")
+    weights = p.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--tune",
+        choices=("perceptual", "fidelity"),
+        help="for eyes, which is the default, or for the least squared error",
+    )
+    weights.add_argument("--model", metavar="NAME", help="weights to use, see `gancodec models`")
     p.add_argument(
         "--scale",
         type=checked(parse_size),

@@ -9,6 +9,9 @@ from gancodec.errors import UsageError
 
 QUALITY_LEVELS = 64  # one model serves all: 0 is the smallest file, 63 the best picture
 Preset = Literal["fast", "medium", "slow"]
+Tune = Literal["perceptual", "fidelity"]
+# Weights for either taste: trained for what people look at, or for squared error alone.
+TUNED: dict[Tune, str] = {"perceptual": "base.v4", "fidelity": "base.v3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class EncodeOptions:
     gop: int = 64  # 2 to 3 seconds: what a seek or one damaged chunk costs
     preset: Preset = "medium"
     scene_cuts: bool = True
-    model: str = "base.v3"
+    model: str = TUNED["perceptual"]
 
     def __post_init__(self) -> None:
         if not 0 <= self.quality <= QUALITY_LEVELS - 1:
@@ -46,7 +49,8 @@ _BEFORE: dict[str, object] = {
     "overlap": False,
     "learning_vectors": False,  # and base.v2
     "moving_latents": False,
-    "synthesis_leave": 3,  # and base.v3
+    "residual_coring": 0.0,  # and base.v3
+    "synthesis_leave": 3,
     "synthesis_memory": False,
     "synthesis_noise": 0,
 }
@@ -72,6 +76,7 @@ class CodecConfig:
     prior_kernel: int = 5  # of what spreads decoded symbols to their neighbours
     learning_vectors: bool = True  # motion's tables learn within a GOP
     moving_latents: bool = True  # the latents before, as context, move with the blocks
+    residual_coring: float = 0.8  # 8-bit levels below which an inter residual is none
     overlap: bool = True  # neighbouring blocks' predictions blend into one another
     synthesis_width: int = 96
     synthesis_depth: int = 4

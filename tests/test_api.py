@@ -69,7 +69,7 @@ def test_arguments_are_spelled_as_designed() -> None:
             p.kind is p.KEYWORD_ONLY for n, p in parameters.items() if n not in ("source", "target")
         )
     assert encode["gop"].default == gancodec.EncodeOptions().gop
-    assert encode["model"].default == gancodec.EncodeOptions().model
+    assert encode["tune"].default is encode["model"].default is None
 
 
 def test_options_and_infos_check_themselves() -> None:

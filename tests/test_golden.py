@@ -28,6 +28,7 @@ def test_streams_are_there() -> None:
     assert {"pan-sound", "odd-vfr", "dot", "cut-coarsest", "text-finest"} <= set(NAMES)  # base.v1
     assert {"v2-pan", "v2-cut-coarsest", "v2-text-finest"} <= set(NAMES)
     assert {"v3-pan", "v3-moving", "v3-text-finest"} <= set(NAMES)
+    assert {"v4-pan", "v4-moving"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

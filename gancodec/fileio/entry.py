@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gancodec.config import EncodeOptions, Preset
+from gancodec.config import TUNED, EncodeOptions, Preset, Tune
 from gancodec.errors import UsageError
 from gancodec.fileio.decoding import DecodeJob, Playback
 from gancodec.fileio.encoding import EncodeJob, OpenClip
@@ -45,7 +45,8 @@ def encode(
     gop: int = _DEFAULTS.gop,
     preset: Preset = _DEFAULTS.preset,
     scene_cuts: bool = _DEFAULTS.scene_cuts,
-    model: str = _DEFAULTS.model,
+    tune: Tune | None = None,
+    model: str | None = None,
     start: Time | None = None,
     duration: Time | None = None,
     scale: tuple[int, int] | None = None,
@@ -70,7 +71,9 @@ def encode(
         gop: longest distance between intra frames, 1 to 1024.
         preset: "fast", "medium" or "slow".
         scene_cuts: open a GOP where the picture changes altogether.
-        model: name of the weights, or a folder that holds some.
+        tune: "perceptual" for what looks best, which is the default, or "fidelity" for the least
+            squared error.
+        model: instead of that, the name of weights, or a folder that holds some.
         start: where to begin, in seconds or ``"h:mm:ss"``; ``duration``: how much to take.
         scale: width and height as shown; -1 keeps the shape, -2 does so in even numbers.
         fps: resample to this constant rate.
@@ -99,7 +102,7 @@ def encode(
         gop=gop,
         preset=preset,
         scene_cuts=scene_cuts,
-        model=_model(model),
+        model=_model(tune, model),
     )
     clip = InputClip(
         source,
@@ -202,8 +205,16 @@ def _goal(
     return None
 
 
-def _model(name: str) -> str:
+def _model(tune: Tune | None, name: str | None) -> str:
     """The name of a model; a folder's is looked up once, and then known by its name."""
+    if tune is not None and tune not in TUNED:
+        raise UsageError(f"tune is {' or '.join(TUNED)}, got {tune!r}")
+    if name is None:
+        return _DEFAULTS.model if tune is None else TUNED[tune]
+    if tune is not None:
+        raise UsageError(
+            f"tune {tune} chooses the weights, and so does model {name}; leave one out"
+        )
     if name not in list_models() and Path(name).is_dir():
         return load_model(name).name
     return name

@@ -54,7 +54,7 @@ class AdversarialStage(ShownRollOut):
         matching: float = 0.1,
         adversarial: float = 0.02,
         temporal: float = 0.5,
-        penalty: float = 1.0,
+        penalty: float = 0.05,
         neighbours: bool = True,
     ) -> None:
         super().__init__(

@@ -80,10 +80,16 @@ def _gradient(p: nn.Parameter) -> Tensor:
 class StageState:
     """What a stage must remember to go on exactly where it stopped."""
 
-    def __init__(self, codec: nn.Module, stage: Stage, lr: float) -> None:
-        parameters = stage.parameters()
-        names = {id(p): f"{HELPERS}{n}" for n, p in stage.helpers.named_parameters()}
-        names |= {id(p): n for n, p in codec.named_parameters()}
+    def __init__(
+        self,
+        module: nn.Module,
+        parameters: list[nn.Parameter],
+        lr: float,
+        helpers: nn.Module | None = None,
+    ) -> None:
+        names = {id(p): n for n, p in module.named_parameters()}
+        if helpers is not None:
+            names |= {id(p): f"{HELPERS}{n}" for n, p in helpers.named_parameters()}
         self.names = [names[id(p)] for p in parameters]
         self.parameters = parameters
         matrices = [p for p in parameters if is_matrix(p)]
@@ -183,7 +189,7 @@ def run_stage(
 
     ``fresh`` nets are initialised from the data first; others are trained on as they are.
     """
-    state = StageState(codec, stage, recipe.learning_rate)
+    state = StageState(codec, stage.parameters(), recipe.learning_rate, stage.helpers)
     checkpoint = folder / f"{recipe.name}.safetensors"
     if checkpoint.exists():
         state.load(checkpoint)

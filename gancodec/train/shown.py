@@ -57,7 +57,12 @@ class ShownRollOut(RollOut):
                 detail = self.show(picture, out, level, detail, seed, t)
                 planes = unpack(pack(picture) + detail)
             frames.append(Shown(x, picture, planes, level, coded.y_hat, field))
+            picture = self.reference(picture, planes)
         return frames
+
+    def reference(self, picture: Planes, shown: Planes) -> Planes:
+        """What the next frame is predicted from: the loop's picture, never what is shown."""
+        return picture
 
     def show(
         self,

@@ -71,6 +71,11 @@ def test_no_command_prints_help_and_fails(call: Run) -> None:
         (["encode", "a", "b", "--gop", "1025"], "1 to 1024 is needed, got '1025'"),
         (["encode", "a", "b", "--jobs", "0"], "1 or more is needed, got '0'"),
         (["encode", "a", "b", "--preset", "placebo"], "invalid choice: 'placebo'"),
+        (["encode", "a", "b", "--tune", "grain"], "invalid choice: 'grain'"),
+        (
+            ["encode", "a", "b", "--tune", "fidelity", "--model", "base.v3"],
+            "not allowed with argument",
+        ),
         (["encode", "a", "b", "-ss", "1:2:3:4"], "'1:2:3:4' is not a time"),
         (["encode", "a", "b", "-t", "-5"], "is not a time"),
         (["encode", "a", "b", "--fps", "0"], "'0' is not a frame rate"),

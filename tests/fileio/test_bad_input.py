@@ -153,6 +153,12 @@ def test_wrong_weights(folder: Path, gvc: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(ModelError, match="there is no model"):
         gancodec.encode(folder / "in.mp4", tmp_path / "x.gvc", model="none.v0")
+    for words, complaint in (
+        ({"tune": "grain"}, "perceptual or fidelity, got 'grain'"),
+        ({"tune": "fidelity", "model": "base.v3"}, "leave one out"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            gancodec.encode(folder / "in.mp4", tmp_path / "x.gvc", **words)
 
 
 def test_headers_of_the_future_and_of_giants(gvc: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from gancodec.models.compress import MOTION_CHANNELS, motion_context, temporal_context
+from gancodec.models.compress import MOTION_CHANNELS, core, motion_context, temporal_context
 
 
 def test_latents_come_from_where_the_block_came_from() -> None:
@@ -30,3 +30,10 @@ def test_vectors_round_to_whole_blocks_as_the_format_says() -> None:
         field[:, :, ::2, ::2] = torch.tensor([x, 0.0]).view(1, 2, 1, 1)
         out = temporal_context(latents, field, moving=True)
         assert int(out[0, 0, 0, 4]) == 4 + int(np.floor((x + 32) / 64))
+
+
+def test_coring_drops_what_is_small_and_keeps_what_is_large() -> None:
+    x = torch.tensor([-3.0, -2.0, -1.5, -1.0, -0.2, 0.0, 0.9, 1.25, 2.0, 7.0])
+    expected = torch.tensor([-3.0, -2.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 7.0])
+    assert torch.allclose(core(x, 1.0), expected)
+    assert core(x, 0.0) is x

@@ -52,6 +52,9 @@ def sources() -> Iterator[tuple[str, VideoInfo, FrameBatch, dict[str, Any]]]:
     moving = synth.moving_texture(160, 96, 8, seed=6)  # long enough for vectors to be learned
     yield "v3-moving", synth.clip_info(moving), moving, {"quality": 5, **v3}
     yield "v3-text-finest", synth.clip_info(text), text, {"quality": 63, "preset": "slow", **v3}
+    v4: dict[str, Any] = {"model": "base.v4"}
+    yield "v4-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v4}
+    yield "v4-moving", synth.clip_info(moving), moving, {"quality": 5, **v4}
 
 
 def main() -> None:

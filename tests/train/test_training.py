@@ -233,11 +233,15 @@ def test_still_patches_are_random_but_reproducible(data: Path) -> None:
 
 
 def test_shipped_recipes_are_whole() -> None:
-    """Each trains the default architecture, intra before inter, and names its data's licences."""
-    for path in (Path(loop.__file__).parent / "recipes").glob("*.toml"):
+    """Each trains the default architecture, stages in order, and names its data's licences."""
+    folder = Path(loop.__file__).parent / "recipes"
+    assert {p.stem for p in folder.glob("*.toml")} == {"base", "recipe-cpu", "perceptual"}
+    for path in folder.glob("*.toml"):
         recipe = Recipe.read(path)
         assert recipe.config == CodecConfig()
-        assert [s.name for s in recipe.stages][:2] == ["intra", "inter"]
+        later = ["joint", "adversarial"] if path.stem == "perceptual" else ["intra", "inter"]
+        assert [s.name for s in recipe.stages][:2] == later
+        assert bool(recipe.start_from) == (path.stem != "recipe-cpu")
         assert recipe.licence != "unknown"
         assert recipe.credits
 
