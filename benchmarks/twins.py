@@ -95,7 +95,8 @@ def train(name: str, chosen: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     run_stage(nets, stage, recipe, folder, Workers(), print, fresh=False)
     load_average(nets, folder / "adversarial.safetensors")
-    model = freeze(nets, f"twin-{name}.v1", load_model(chosen.model).tables)
+    number = list(TWINS).index(name)  # names are in the files: all as long
+    model = freeze(nets, f"twin{number}.v1", load_model(chosen.model).tables)
     write_model(model, folder / "model", {"twin": name})
 
 
@@ -106,27 +107,22 @@ class InsideLoop(codec.Loop):
         super().__post_init__()
         nets = self.model.nets
         self.show = Show(nets.detail, overlap=nets.config.overlap)
-        self.time = 0
 
     def intra(self, *arguments: Any) -> Reconstruction:
         """As the codec's."""
         out = super().intra(*arguments)
-        self.time = 0
         return self._through_the_head(out, arguments[2], None)
 
     def inter(self, *arguments: Any) -> Reconstruction:
         """As the codec's."""
         out = super().inter(*arguments)
-        self.time += 1
         return self._through_the_head(out, arguments[3], torch.from_numpy(self.field)[None])
 
     def _through_the_head(
         self, out: Reconstruction, quality: Tensor, moved: Tensor | None
     ) -> Reconstruction:
         assert self.reference is not None
-        self.reference = self.show.frame(
-            self.reference, out.features, quality, moved, realism=1.0, time=self.time
-        )
+        self.reference = self.show.frame(self.reference, out.features, quality, moved, realism=1.0)
         return out
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gancodec import fileio
-from gancodec.config import EncodeOptions, Preset
+from gancodec.config import REALISM, EncodeOptions, Preset
 from gancodec.errors import UsageError
 from gancodec.eval.clips import Clip
 from gancodec.registry import list_models, load_model
@@ -44,7 +44,7 @@ class GvcCodec:
         gop: int = _DEFAULTS.gop,
         scene_cuts: bool = _DEFAULTS.scene_cuts,
         model: str = _DEFAULTS.model,
-        realism: float = 1.0,
+        realism: float = REALISM,
         jobs: int = 1,
     ) -> None:
         if model not in list_models():

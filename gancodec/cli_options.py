@@ -102,7 +102,7 @@ def _add_decode(commands: Any) -> None:
         "--realism",
         type=number_in(0, 1, "realism"),
         metavar="0..1",
-        help="0 shows only what was coded, 1 all of the synthesised detail; default 1",
+        help="0 shows only what was coded, which is the default, 1 all of the synthesised detail",
     )
     p.add_argument("--conceal", action="store_true", help="step over damage instead of stopping")
     p.add_argument(

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from gancodec.bitstream import AdaptiveTables, SymbolDecoder, SymbolEncoder, SymbolHasher
-from gancodec.config import QUALITY_LEVELS, EncodeOptions
+from gancodec.config import QUALITY_LEVELS, REALISM, EncodeOptions
 from gancodec.effort import MotionFinder
 from gancodec.errors import CorruptError, UsageError
 from gancodec.models.compress import (
@@ -341,7 +341,7 @@ class Decoder:
     """
 
     def __init__(
-        self, info: VideoInfo, model: Model, *, realism: float = 1.0, device: str = "cpu"
+        self, info: VideoInfo, model: Model, *, realism: float = REALISM, device: str = "cpu"
     ) -> None:
         if not 0 <= realism <= 1:
             raise UsageError(f"realism is 0 to 1, got {realism}")
@@ -392,7 +392,5 @@ class Decoder:
             field = None
             if kind == FrameType.INTER:
                 field = torch.from_numpy(self._loop.field)[None].to(self.device)
-            shown = self._show.frame(
-                shown, out.features, quality, field, realism=self.realism, time=pts
-            )
+            shown = self._show.frame(shown, out.features, quality, field, realism=self.realism)
         return frame_of(shown, self.info, pts)

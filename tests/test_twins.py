@@ -48,7 +48,7 @@ def test_twins_differ_in_one_thing_and_are_judged(
 ) -> None:
     monkeypatch.setenv("GANCODEC_MODELS", "")
     start = ["--data", str(data), "--cache", str(data.parent / "cache")]
-    start += ["--steps", "2", "--batch", "2", "--learning-rate", "0.05"]
+    start += ["--steps", "2", "--batch", "2", "--learning-rate", "0.5"]
     names = ["all", "no-gan", "no-noise", "in-loop"]
     for name in names:
         assert twins.main(["train", name, *start, "--out", str(tmp_path / "twins" / name)]) == 0

@@ -29,6 +29,7 @@ from gancodec.bitstream.chunks import Source
 from gancodec.bitstream.header import DEFAULT_LIMITS
 from gancodec.bitstream.seeking import read_index
 from gancodec.codec import Decoder
+from gancodec.config import REALISM
 from gancodec.errors import CorruptError
 from gancodec.fileio.concealment import Timeline
 from gancodec.fileio.ends import is_seekable
@@ -147,7 +148,7 @@ class DecodeJob:
         start, end: only frames with start <= time < end, in seconds; None for no cut.
     """
 
-    realism: float = 1.0
+    realism: float = REALISM
     start: Fraction | None = None
     end: Fraction | None = None
     device: str = "cpu"

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gancodec.config import TUNED, EncodeOptions, Preset, Tune
+from gancodec.config import REALISM, TUNED, EncodeOptions, Preset, Tune
 from gancodec.errors import UsageError
 from gancodec.fileio.decoding import DecodeJob, Playback
 from gancodec.fileio.encoding import EncodeJob, OpenClip
@@ -129,7 +129,7 @@ def decode(
     source: Source,
     target: Target,
     *,
-    realism: float = 1.0,
+    realism: float = REALISM,
     start: Time | None = None,
     duration: Time | None = None,
     jobs: int | None = None,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gancodec.bitstream import Gop, IndexEntry, ModelRef, Reader
+from gancodec.config import REALISM
 from gancodec.errors import UsageError
 from gancodec.fileio.decoding import DecodeTask, decode_frames, no_frames
 from gancodec.fileio.ends import check_device, is_seekable, open_file
@@ -26,7 +27,7 @@ from gancodec.types import FrameBatch, VideoInfo
 _Source = str | os.PathLike[str] | BinaryIO
 
 
-def open(source: _Source, *, realism: float = 1.0, device: str = "cpu") -> Video:
+def open(source: _Source, *, realism: float = REALISM, device: str = "cpu") -> Video:
     """Open a ``.gvc`` file to take frames from it by number or by time.
 
     Args:
@@ -53,7 +54,7 @@ class Video:
     may share a `Video`: they wait for each other; for more speed, open one each.
     """
 
-    def __init__(self, source: _Source, *, realism: float = 1.0, device: str = "cpu") -> None:
+    def __init__(self, source: _Source, *, realism: float = REALISM, device: str = "cpu") -> None:
         if not 0 <= realism <= 1:
             raise UsageError(f"realism is 0 to 1, got {realism}")
         self._lock = threading.RLock()

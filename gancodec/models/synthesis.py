@@ -103,6 +103,7 @@ class Show:
     def __init__(self, head: DetailSynthesis, *, overlap: bool) -> None:
         self._head, self._overlap = head, overlap
         self._detail: Tensor | None = None
+        self._time = 0  # frames since the GOP's first: no time base, no seek changes the noise
 
     def frame(
         self,
@@ -112,7 +113,6 @@ class Show:
         field: Tensor | None,
         *,
         realism: float,
-        time: int,
     ) -> Planes:
         """The 8-bit picture to show; batches of one.
 
@@ -122,9 +122,9 @@ class Show:
             quality: (1,) level.
             field: (1, 2, h, w) motion; None for an intra frame, which forgets what was before.
             realism: 0 gives the picture itself, 1 all of the detail.
-            time: the frame's own number, for its noise.
         """
         packed, before = pack(picture), None
+        self._time = 0 if field is None else self._time + 1
         if self._head.memory is not None and self._detail is not None and field is not None:
             before = move_detail(self._detail, field, overlap=self._overlap)
         self._detail = self._head(
@@ -133,6 +133,6 @@ class Show:
             quality,
             intra=field is None,
             before=before,
-            time=torch.tensor([time], device=packed.device),
+            time=torch.tensor([self._time], device=packed.device),
         )
         return round_to_8_bit(unpack(packed + realism * self._detail))
