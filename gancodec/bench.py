@@ -208,7 +208,7 @@ def _measure_encoder(
 
 def _measure_decoder(packets: list[Packet], info: VideoInfo, model: Model, device: str) -> Measured:
     stopwatch = _Stopwatch(device)
-    decoder = Decoder(info, model, device=device)
+    decoder = Decoder(info, model, realism=1, device=device)
     for packet in packets[:_WARM_UP_FRAMES]:
         decoder.decode(packet.kind, packet.pts, packet.data)
     nets = model.nets

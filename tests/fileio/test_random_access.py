@@ -101,6 +101,8 @@ def test_frames_in_order_are_decoded_once(gvc: Path, monkeypatch: pytest.MonkeyP
 
 def test_realism_moves_the_picture_only_when_wanted(gvc: Path, linear: FrameBatch) -> None:
     with gancodec.open(gvc, realism=0.0) as video:
+        assert np.array_equal(video[0].y, linear[0:1].y)  # as it is unless asked for
+    with gancodec.open(gvc, realism=1.0) as video:
         assert not np.array_equal(video[0].y, linear[0:1].y)
 
 
