@@ -291,7 +291,9 @@ def _add_eval(commands: Any) -> None:
 def _eval_part(parts: Any, name: str, about: str) -> Parser:
     """What the commands on existing records have in common."""
     p = _plain(parts, name, about)
-    p.add_argument("records", nargs="+", metavar="RUN", help="folders of runs, or JSONL files")
+    p.add_argument(
+        "records", nargs="+", metavar="RUN", help="folders of runs, or their JSONL or CSV files"
+    )
     p.add_argument("-m", "--metrics", metavar="LIST", help="all that were measured unless given")
     return p
 

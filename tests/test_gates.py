@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,12 +84,11 @@ def test_each_gate_bites(gates: ModuleType) -> None:
     assert "warping error, times the source's" in slow
     assert "flicker, times the faithful output's" in failed(gates, records(0.5, flicker=3.0))
     found = records(0.5)
-    cheats = [
-        dataclasses.replace(r, scores={**r.scores, "ssimulacra2": Score(s - 40, ())})
-        if r.codec == SHOWN and (s := r.scores["ssimulacra2"].mean) < math.inf
-        else r
-        for r in found
-    ]
+    cheats = []
+    for r in found:
+        worse = Score(r.scores["ssimulacra2"].mean - 40, ())
+        scores = {**r.scores, "ssimulacra2": worse} if r.codec == SHOWN else r.scores
+        cheats.append(dataclasses.replace(r, scores=scores))
     assert "BD-rate % ssimulacra2 / x265 medium" in failed(gates, cheats)
     blind = [
         dataclasses.replace(r, scores={k: v for k, v in r.scores.items() if k != "st-lpips-vgg"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,28 +33,14 @@ class JointStage(RollOut):
         folders: list[Path],
         cache: Path,
         *,
-        batch: int,
-        patch: int,
-        frames: tuple[int, int] = (3, 8),
-        window: int = 3,
-        length: int = 12,
-        crops: int = 6,
         faithful: float = 1.0,
         structure: float = 0.0,
         perception: float = 433.0,
         statistics: float = 0.0,
+        **roll: Any,
     ) -> None:
-        super().__init__(
-            codec,
-            folders,
-            cache,
-            batch=batch,
-            patch=patch,
-            frames=frames,
-            length=length,
-            crops=crops,
-        )
-        self.window, self.faithful, self.structure = window, faithful, structure
+        super().__init__(codec, folders, cache, **roll)
+        self.faithful, self.structure = faithful, structure
         self.perception, self.statistics = perception, statistics
         self.eye = Perception(next(codec.parameters()).device)
 

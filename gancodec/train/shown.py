@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancodec.models.compress import Reconstruction
 from gancodec.models.synthesis import move_detail
 from gancodec.nn.planes import Planes, pack, unpack
 from gancodec.train.data import planes_from_flat
@@ -32,9 +31,9 @@ class Shown(NamedTuple):
 class ShownRollOut(RollOut):
     """Roll-outs of which every frame is also shown by the head, with its memory and noise."""
 
-    def roll(self, rng: np.random.Generator, progress: float, window: int) -> list[Shown]:
+    def roll(self, rng: np.random.Generator) -> list[Shown]:
         """Code and show a random run of frames; gradients flow through the last ``window``."""
-        flats, motion, quality = self.draw(rng, progress)
+        flats, motion, quality = self.draw(rng, progress=1.0)  # a frozen loop has no need to grow
         count = motion.shape[1] + 1
         seed = torch.from_numpy(rng.integers(0, 2**31, self.batch)).to(quality)
         frames: list[Shown] = []
@@ -51,10 +50,18 @@ class ShownRollOut(RollOut):
                     level = self.shifted(quality, rng)
                     picture, out, coded = self.inter(x, picture, field, latents, level)
                     latents = coded.y_hat
-            with torch.set_grad_enabled(t >= count - window):
+            with torch.set_grad_enabled(t >= count - self.window):
                 if detail is not None and field is not None:
                     detail = move_detail(detail, field, overlap=self.codec.config.overlap)
-                detail = self.show(picture, out, level, detail, seed, t)
+                detail = self.codec.detail(
+                    pack(picture),
+                    out.features,
+                    level,
+                    intra=field is None,
+                    before=detail,
+                    seed=seed,
+                    time=torch.full_like(seed, t),
+                )
                 planes = unpack(pack(picture) + detail)
             frames.append(Shown(x, picture, planes, level, coded.y_hat, field))
             picture = self.reference(picture, planes)
@@ -63,24 +70,3 @@ class ShownRollOut(RollOut):
     def reference(self, picture: Planes, shown: Planes) -> Planes:
         """What the next frame is predicted from: the loop's picture, never what is shown."""
         return picture
-
-    def show(
-        self,
-        picture: Planes,
-        out: Reconstruction,
-        level: Tensor,
-        before: Tensor | None,
-        seed: Tensor,
-        t: int,
-    ) -> Tensor:
-        """The head's detail for frame ``t`` of a roll-out."""
-        detail: Tensor = self.codec.detail(
-            pack(picture),
-            out.features,
-            level,
-            intra=t == 0,
-            before=before,
-            seed=seed,
-            time=torch.full_like(seed, t),
-        )
-        return detail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -149,7 +149,13 @@ class IntraStage:
 
 
 class RollOut:
-    """A random run of sequence patches: what the stages of moving pictures share."""
+    """A random run of sequence patches: what the stages of moving pictures share.
+
+    Args:
+        frames: inter frames of a roll-out, fewest and, at the end of the stage, most.
+        window: frames that gradients flow through.
+        length, crops: of the sequences, see `prepare_patches`.
+    """
 
     def __init__(
         self,
@@ -160,10 +166,11 @@ class RollOut:
         batch: int,
         patch: int,
         frames: tuple[int, int] = (3, 8),
+        window: int = 3,
         length: int = 12,
         crops: int = 6,
     ) -> None:
-        self.codec, self.batch, self.frames = codec, batch, frames
+        self.codec, self.batch, self.frames, self.window = codec, batch, frames, window
         self.helpers = nn.ModuleDict()
         self.weights, self.balance = level_weights(codec)
         self.data = prepare_sequences(folders, cache, size=patch, length=length, crops=crops)
@@ -231,25 +238,10 @@ class InterStage(RollOut):
         folders: list[Path],
         cache: Path,
         *,
-        batch: int,
-        patch: int,
-        frames: tuple[int, int] = (3, 8),
-        window: int = 3,
-        length: int = 12,
-        crops: int = 6,
         perception: float = 0.0,
+        **roll: Any,
     ) -> None:
-        super().__init__(
-            codec,
-            folders,
-            cache,
-            batch=batch,
-            patch=patch,
-            frames=frames,
-            length=length,
-            crops=crops,
-        )
-        self.window = window
+        super().__init__(codec, folders, cache, **roll)
         self.perception, self.eye = perception, Perception() if perception else None
 
     def parameters(self) -> list[nn.Parameter]:
