@@ -202,6 +202,18 @@ def prepare_sequences(
     return Sequences(patches, np.load(motion_file, mmap_mode="r"), steps, size)
 
 
+def mirror(flats: Tensor, motion: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Left and right exchanged: patches (..., 3/2 S^2), motion (..., 2, S/8, S/8), x first."""
+    half = size // 2
+    planes = flats.split([size * size, half * half, half * half], -1)
+    turned = [
+        plane.unflatten(-1, (side, side)).flip(-1).flatten(-2)
+        for plane, side in zip(planes, (size, half, half), strict=True)
+    ]
+    sign = motion.new_tensor([-1, 1]).view(2, 1, 1)
+    return torch.cat(turned, -1), motion.flip(-1) * sign
+
+
 def _video_sequences(
     path: Path, rng: np.random.Generator, size: int, length: int, crops: int
 ) -> Iterator[Samples]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from gancodec.eval.stlpips import load_st_lpips
 from gancodec.nn.planes import Planes
 
-_SCALES = 1.0, 1.0, 0.75, 0.5  # of random views, of which half are full size
+_SCALES = 3.0, 2.0, 1.5, 1.0  # of random views; they show parts, so that they stay as large
 _REACH = 4  # samples from the first place of the fused first layer to its kernel's edge
 _WINDOWS = 3  # of the statistics: 2, 4 and 8 places wide
 _NEAR_ZERO = 1e-8  # inside the root: features of flat areas would have endless gradients
@@ -34,24 +34,28 @@ def rgb_of(planes: Planes) -> Tensor:
 
 
 def random_view(pictures: list[Planes], rng: np.random.Generator) -> list[Planes]:
-    """All pictures in the same random way: mirrored, turned, and half the time smaller.
+    """All pictures in the same random way: mirrored, turned, enlarged in part or made smaller.
 
     Who learns from a net's opinion finds what pleases that net; what pleases it from every side is
-    more likely to please an eye (E-LPIPS; Kettunen, Harkonen, Lehtinen 2019).
+    more likely to please an eye (E-LPIPS; Kettunen, Harkonen, Lehtinen 2019). AlexNet's first
+    filters are 11 samples wide: what is finer than that, it sees in an enlarged part only.
     """
     mirrored, flipped, turned = rng.random(3) < 0.5
     scale = float(rng.choice(_SCALES))
+    height, width = (side // 2 for side in pictures[0].y.shape[-2:])  # in samples of chroma
+    h, w = round(height / max(scale, 1)), round(width / max(scale, 1))
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
 
-    def one(x: Tensor) -> Tensor:
+    def one(x: Tensor, unit: int) -> Tensor:
+        size = [round(side * scale) * unit for side in (h, w)]
+        x = x[..., top * unit : (top + h) * unit, left * unit : (left + w) * unit]
+        if scale != 1:
+            x = F.interpolate(x, size=size, mode="bilinear", antialias=scale < 1)
         x = x.flip(-1) if mirrored else x
         x = x.flip(-2) if flipped else x
-        x = x.transpose(-1, -2) if turned else x
-        if scale < 1:
-            size = [round(side * scale) for side in x.shape[-2:]]
-            x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
-        return x
+        return x.transpose(-1, -2) if turned else x
 
-    return [Planes(*(one(plane) for plane in planes)) for planes in pictures]
+    return [Planes(one(p.y, 2), one(p.u, 1), one(p.v, 1)) for p in pictures]
 
 
 class Seen(NamedTuple):

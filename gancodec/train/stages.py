@@ -27,6 +27,7 @@ from gancodec.nn.prior import PriorOutput
 from gancodec.train.data import (
     Picture,
     load_stills,
+    mirror,
     planes_from_flat,
     prepare_sequences,
     still_batch,
@@ -176,13 +177,18 @@ class RollOut:
         self.data = prepare_sequences(folders, cache, size=patch, length=length, crops=crops)
 
     def draw(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Patches (B, n+1, flat), motion (B, n, 2, h, w) and a quality each; n grows with time."""
+        """Patches (B, n+1, flat), motion (B, n, 2, h, w) and a quality each; n grows with time.
+
+        Half of all batches are mirrored.
+        """
         longest = self.frames[0] + round((self.frames[1] - self.frames[0]) * progress)
         count = int(rng.integers(self.frames[0], longest + 1))
         rows = rng.choice(len(self.data.patches), self.batch, replace=False)
         start = int(rng.integers(self.data.patches.shape[1] - count))
         flats = torch.from_numpy(self.data.patches[rows, start : start + count + 1])
         motion = torch.from_numpy(self.data.motion[rows, start : start + count]).float()
+        if rng.random() < 0.5:
+            flats, motion = mirror(flats, motion, self.data.size)
         config = self.codec.config
         steps = self.data.steps[rows] * STEP_SPREAD ** rng.uniform(-1, 1, self.batch)
         levels = level_of_step(config, steps).round().clip(0, config.levels - 1)

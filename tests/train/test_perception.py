@@ -8,7 +8,7 @@ import torch
 
 from gancodec.eval.stlpips import st_lpips
 from gancodec.nn.planes import Planes
-from gancodec.train.perception import Perception, rgb_of
+from gancodec.train.perception import Perception, random_view, rgb_of
 from gancodec.types import Color
 from gancodec.video.color import yuv420_to_rgb
 from gancodec.video.synth import moving_texture
@@ -66,3 +66,17 @@ def test_a_step_down_the_gradient_looks_better(eye: Perception) -> None:
     (slope,) = torch.autograd.grad(before.sum(), y)
     moved = Planes(y.detach() - 0.02 * slope / slope.abs().max(), source.u, source.v)
     assert float(eye.distance(moved, source)) < float(before.detach())
+
+
+def test_views_show_the_same_place_of_all_pictures() -> None:
+    """Whatever the view, planes fit one another and a difference stays where it is."""
+    a, b = planes(0), planes(1)
+    sizes = set()
+    for seed in range(40):
+        one, other, again = random_view([a, b, a], np.random.default_rng(seed))
+        assert all(torch.equal(p, q) for p, q in zip(one, again, strict=True))
+        assert rgb_of(one).shape == rgb_of(other).shape
+        assert float((one.y - other.y).abs().mean()) > 0
+        assert max(one.y.shape[-2:]) in range(70, 98)  # as dear as the picture, or cheaper
+        sizes.add(tuple(one.y.shape[-2:]))
+    assert len(sizes) >= 4, sizes

@@ -18,9 +18,16 @@ from safetensors.torch import load_file
 from gancodec.codec import Decoder, Encoder
 from gancodec.config import CodecConfig
 from gancodec.errors import InputError, ModelError, UsageError
+from gancodec.nn.motion import warp
 from gancodec.registry import _load, find_model, known_answer_of, load_model
 from gancodec.train import loop
-from gancodec.train.data import find_sources, prepare_sequences, still_batch
+from gancodec.train.data import (
+    find_sources,
+    mirror,
+    planes_from_flat,
+    prepare_sequences,
+    still_batch,
+)
 from gancodec.train.export import freeze, thaw
 from gancodec.train.loop import train
 from gancodec.train.publish import clips_of
@@ -221,6 +228,23 @@ def test_sequences_are_prepared_once(tmp_path: Path, data: Path) -> None:
     assert first.motion.shape == (len(first.patches), 3, 2, 8, 8)
     info, batch = next(clips_of(first.patches, first.size, 1))
     assert (info.width, len(batch)) == (64, 4)
+
+
+def test_mirrored_sequences_move_as_they_should() -> None:
+    rng = np.random.default_rng(0)
+    size = 32
+    flats = torch.from_numpy(rng.integers(0, 256, (2, 3, size * size * 3 // 2), dtype=np.uint8))
+    motion = torch.from_numpy(rng.integers(-12, 13, (2, 2, 2, 4, 4))).float()
+    turned, back = mirror(flats, motion, size)
+    for t in range(2):
+        one = warp(planes_from_flat(flats[:, t], size), motion[:, t])
+        other = warp(planes_from_flat(turned[:, t], size), back[:, t])
+        for a, b in zip(one, other, strict=True):
+            inside = (a - b.flip(-1))[..., 6:-6, 6:-6]  # half samples end on the right
+            assert inside.abs().max() < 1e-4
+    again, same = mirror(turned, back, size)
+    assert torch.equal(again, flats)
+    assert torch.equal(same, motion)
 
 
 def test_still_patches_are_random_but_reproducible(data: Path) -> None:
