@@ -205,7 +205,7 @@ def prepare_sequences(
 def mirror(flats: Tensor, motion: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Left and right exchanged: patches (..., 3/2 S^2), motion (..., 2, S/8, S/8), x first."""
     half = size // 2
-    planes = flats.split([size * size, half * half, half * half], -1)
+    planes = torch.split(flats, [size * size, half * half, half * half], -1)
     turned = [
         plane.unflatten(-1, (side, side)).flip(-1).flatten(-2)
         for plane, side in zip(planes, (size, half, half), strict=True)
