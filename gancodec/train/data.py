@@ -204,11 +204,11 @@ def prepare_sequences(
 
 def mirror(flats: Tensor, motion: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Left and right exchanged: patches (..., 3/2 S^2), motion (..., 2, S/8, S/8), x first."""
-    half = size // 2
-    planes = torch.split(flats, [size * size, half * half, half * half], -1)
+    luma, half = size * size, size // 2
+    ends = 0, luma, luma + half * half, flats.shape[-1]
     turned = [
-        plane.unflatten(-1, (side, side)).flip(-1).flatten(-2)
-        for plane, side in zip(planes, (size, half, half), strict=True)
+        flats[..., start:end].unflatten(-1, (side, side)).flip(-1).flatten(-2)
+        for start, end, side in zip(ends, ends[1:], (size, half, half), strict=False)
     ]
     sign = motion.new_tensor([-1, 1]).view(2, 1, 1)
     return torch.cat(turned, -1), motion.flip(-1) * sign
