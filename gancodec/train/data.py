@@ -207,7 +207,7 @@ def mirror(flats: Tensor, motion: Tensor, size: int) -> tuple[Tensor, Tensor]:
     luma, half = size * size, size // 2
     ends = 0, luma, luma + half * half, flats.shape[-1]
     turned = [
-        flats[..., start:end].unflatten(-1, (side, side)).flip(-1).flatten(-2)
+        flats[..., start:end].reshape(*flats.shape[:-1], side, side).flip(-1).flatten(-2)
         for start, end, side in zip(ends, ends[1:], (size, half, half), strict=False)
     ]
     sign = motion.new_tensor([-1, 1]).view(2, 1, 1)
