@@ -27,7 +27,7 @@ def run_encode(chosen: Namespace) -> None:
         name: getattr(chosen, name)
         for name in (
             *("quality", "bitrate", "size", "gop", "preset", "tune", "model", "start", "duration"),
-            *("scale", "fps", "audio", "jobs", "device"),
+            *("scale", "fps", "audio", "jobs", "executor", "device"),
         )
         if getattr(chosen, name) is not None  # what was not asked for is left to the defaults
     }

@@ -92,6 +92,11 @@ def _add_encode(commands: Any) -> None:
         help="keep the sound as it is (default), convert it, or leave it out",
     )
     p.add_argument(
+        "--executor",
+        metavar="WHERE",
+        help="processes (default), or a Dask scheduler whose workers do it: tcp://host:8786",
+    )
+    p.add_argument(
         "--resume", action="store_true", help="go on where the same encode was interrupted"
     )
 

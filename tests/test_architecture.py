@@ -166,6 +166,8 @@ HOMES: dict[str, set[str]] = {
     "skimage": {"eval"},
     "scipy": {"eval"},
     "matplotlib": {"eval", "train"},
+    "dask": {"fileio.cluster"},  # loaded only where a cluster is asked for
+    "distributed": {"fileio.cluster"},
     # What is absent here answers `--help` and `probe` before torch could have loaded.
     "torch": {
         *("nn", "models", "registry", "effort", "refine", "codec", "fileio", "train", "eval"),

@@ -8,7 +8,7 @@ samples        the quality for a rate                passes       encodes until 
 decoding       a file to frames and sound            video_output and those to a video
 concealment    holes in a damaged file               sound_cut    part of a sound track
 random_access  frames by number and by time          checking     is a file as it was written
-parallel       all of it on many cores
+parallel       all of it on many cores               cluster        and on many machines
 """
 
 from gancodec.fileio.checking import verify

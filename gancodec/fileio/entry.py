@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from gancodec.config import REALISM, TUNED, EncodeOptions, Preset, Tune
 from gancodec.errors import UsageError
+from gancodec.fileio.cluster import PROCESSES, on_cluster
 from gancodec.fileio.decoding import DecodeJob, Playback
 from gancodec.fileio.encoding import EncodeJob, OpenClip
 from gancodec.fileio.ends import Target, check_device, check_paths, format_of, readable, sink_of
@@ -54,7 +56,7 @@ def encode(
     audio: AudioMode = "copy",
     metadata: Mapping[str, Any] | None = None,
     jobs: int | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
@@ -81,7 +83,9 @@ def encode(
         metadata: JSON to store, such as ``{"title": ...}``.
         jobs: processes to work in; one a core, at most eight, unless given. The bytes do not
             depend on it.
-        executor: where to work instead, any `concurrent.futures.Executor`.
+        executor: where to work instead: ``"processes"`` is here, ``"tcp://host:8786"`` the Dask
+            scheduler whose workers do it, ``jobs`` GOPs at once or one for each of their threads;
+            or any `concurrent.futures.Executor`.
         device: where the float nets run.
         resume: take up an interrupted encode of the same input with the same settings.
         overwrite: replace an existing target.
@@ -90,7 +94,7 @@ def encode(
     Raises:
         UsageError: options that make no sense, or an existing target.
         InputError: the source cannot be read, or the target not be written.
-        ModelError: the weights cannot be used here.
+        ModelError: the weights cannot be used here, or are others on a worker.
         CorruptError: what is there to resume is of another input or other settings.
     """
     check_paths(source, target, overwrite)
@@ -113,7 +117,14 @@ def encode(
         audio=audio,
     )
     job = EncodeJob(clip, options, _metadata(metadata), check_device(device), _VERSION)
-    with Workers(jobs, executor, device=device) as workers, sink_of(target) as sink:
+    with ExitStack() as stack:
+        if isinstance(executor, str) and executor != PROCESSES:
+            cluster = stack.enter_context(on_cluster(executor, options.model))
+            executor, jobs = cluster, jobs or cluster.threads
+        elif isinstance(executor, str):
+            executor = None
+        workers = stack.enter_context(Workers(jobs, executor, device=device))
+        sink = stack.enter_context(sink_of(target))
         if resume and not isinstance(sink, Path):
             raise UsageError("only an encode to a file can be resumed: name one")
         if goal is not None:

@@ -45,32 +45,17 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-class _OneThread:
-    """Counts who needs one torch thread, so that the old number comes back behind the last."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before = 1
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._users == 0:
-                self._before = torch.get_num_threads()
-                if self._before != 1:
-                    torch.set_num_threads(1)
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0 and self._before != 1:
-                    torch.set_num_threads(self._before)
-
-
-one_thread = _OneThread()
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread for the calling thread: OpenMP keeps the number for each on its own."""
+    before = torch.get_num_threads()
+    if before != 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before != 1:
+            torch.set_num_threads(before)
 
 
 class Work(NamedTuple, Generic[_Task, _Tag]):
