@@ -15,6 +15,7 @@ INSTALLED := $(VENV)/.installed
 ASKED := $(VENV)/.asked
 WISHES = $(PYTHON) $(TORCH) $(EXTRAS)
 STRESS ?= 20
+FUZZ ?= 3600
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint stress bench golden clean FORCE
@@ -33,8 +34,10 @@ lint: $(INSTALLED)  ## formatting, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-stress: $(INSTALLED)  ## the randomised tests again, with STRESS (20) times the rounds and new seeds
-	GANCODEC_STRESS=$(STRESS) $(BIN)/python -m pytest -m stress
+# The campaigns of docs/reliability.md, with what each of them counted. Hours, so a test may take long.
+stress: $(INSTALLED)  ## randomised tests, STRESS (20) times the rounds, then FUZZ (3600) s of fuzzing
+	GANCODEC_STRESS=$(STRESS) $(BIN)/python -m pytest -m stress -rP --timeout 7200
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ)
 
 bench: $(INSTALLED)  ## speed of encoding and decoding on this machine
 	$(BIN)/gancodec bench

@@ -14,7 +14,7 @@ REALISM = 0.0
 Preset = Literal["fast", "medium", "slow"]
 Tune = Literal["perceptual", "fidelity"]
 # Weights for either taste: trained for what people look at, or for squared error alone.
-TUNED: dict[Tune, str] = {"perceptual": "base.v4", "fidelity": "base.v3"}
+TUNED: dict[Tune, str] = {"perceptual": "base.v5", "fidelity": "base.v3"}
 
 
 @dataclass(frozen=True, slots=True)

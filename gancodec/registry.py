@@ -43,6 +43,7 @@ TABLE_COUNT = MOTION_TABLES + MOTION_TABLE_COUNT
 PACKAGED = Path(__file__).parent / "weights"
 FILE_LIMIT = 64 << 20  # bytes; a weights file of ours is a quarter of this
 _TABLE_KEYS = ("frequencies", "lengths", "offsets")
+_ROLES, _ENTRY_KEYS = ("codec", "detail"), ("file", "sha256")  # of a manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,10 @@ def list_models() -> dict[str, dict[str, Any]]:
         try:
             entries = json.loads(path.read_text())
             for name, entry in entries.items():
+                if not all(isinstance(entry[r][k], str) for r in _ROLES for k in _ENTRY_KEYS):
+                    raise TypeError(f"the entry of {name!r} is not made of text")
                 found.setdefault(name, {**entry, "folder": str(folder)})
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, LookupError) as error:
             raise ModelError(f"{path} is no manifest of models: {error}") from error
     return found
 
@@ -84,12 +87,21 @@ def load_model(name: str, device: str = "cpu") -> Model:
         ModelError: unknown name, wrong hash, foreign tensors, or a failed known-answer test.
     """
     if name not in list_models() and Path(name).is_dir():
+        folder, name = name, _first_of(Path(name))
         known = os.environ.get("GANCODEC_MODELS", "").split(os.pathsep)
-        if name not in known:  # for worker processes, too, and for a decode of what comes out
-            os.environ["GANCODEC_MODELS"] = os.pathsep.join(filter(None, [*known, name]))
-        manifest = json.loads((Path(name) / "manifest.json").read_text())
-        name = next(iter(manifest))
+        if folder not in known:  # for worker processes, too, and for a decode of what comes out
+            os.environ["GANCODEC_MODELS"] = os.pathsep.join(filter(None, [*known, folder]))
     return _load(name, device)
+
+
+def _first_of(folder: Path) -> str:
+    """The first name in a folder's manifest."""
+    try:
+        return str(next(iter(json.loads((folder / "manifest.json").read_text()))))
+    except (OSError, ValueError, TypeError, StopIteration) as error:
+        raise ModelError(
+            f"the folder {folder} has no manifest.json that names a model: {error}"
+        ) from error
 
 
 def find_model(references: Iterable[ModelRef], device: str = "cpu") -> Model:
@@ -103,10 +115,19 @@ def find_model(references: Iterable[ModelRef], device: str = "cpu") -> Model:
     wanted = {ref.role: ref for ref in references}
     if ENTROPY not in wanted:
         raise ModelError("the file names no entropy model; it was not written by a codec of ours")
-    ref = wanted[ENTROPY]
+    ref, head = wanted[ENTROPY], wanted.get(SYNTHESIS)
+    same_codec = ""
     for name, entry in list_models().items():
-        if entry.get("codec", {}).get("sha256") == ref.sha256.hex():
-            return load_model(name, device)
+        if entry["codec"]["sha256"] == ref.sha256.hex():
+            same_codec = name
+            if head is None or entry["detail"]["sha256"] == head.sha256.hex():
+                return load_model(name, device)
+    if head is not None and same_codec:
+        raise ModelError(
+            f"the file was made with the synthesis head of {head.name!r} "
+            f"({head.sha256.hex()[:12]}...), and {same_codec!r} has another; put it in a folder "
+            "and name it in GANCODEC_MODELS"
+        )
     raise ModelError(
         f"the file was made with weights {ref.name!r} ({ref.sha256.hex()[:12]}...), which are not "
         f"here; put them in a folder and name it in GANCODEC_MODELS"
@@ -127,7 +148,10 @@ def _load(name: str, device: str) -> Model:
         known_answer = meta["known_answer"]
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(f"the weights of {name!r} carry no valid architecture: {error}") from error
-    nets = GanCodec(config)
+    try:
+        nets = GanCodec(config)
+    except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
+        raise ModelError(f"the architecture of {name!r} cannot be built: {error}") from error
     tables = _take_tables(codec)
     integers = {p: _take_integers(codec, p) for p in ("intra", "inter")}
     _fill(nets, {**codec, **detail}, name)
@@ -209,8 +233,11 @@ def _fill(nets: GanCodec, tensors: dict[str, Tensor], name: str) -> None:
     own = dict(nets.named_parameters())
     with torch.no_grad():
         for key, value in tensors.items():
-            if own[key].shape != value.shape or not torch.isfinite(value).all():
-                raise ModelError(f"tensor {key} of {name!r} has a wrong shape or is not finite")
+            kind, wanted = (value.dtype, value.shape), (own[key].dtype, own[key].shape)
+            if kind != wanted or not torch.isfinite(value).all():
+                raise ModelError(
+                    f"tensor {key} of {name!r} has a wrong shape or type, or is not finite"
+                )
             own[key].copy_(value)
 
 

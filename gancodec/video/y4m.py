@@ -76,5 +76,7 @@ class Y4mWriter(VideoWriter):
 
     def _cancel(self) -> None:
         if isinstance(self._target, PartialFile):
-            self._file.close()
-            self._target.discard()
+            try:
+                self._file.close()  # writes what is left, for which there may be no room
+            finally:
+                self._target.discard()

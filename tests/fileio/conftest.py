@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -53,6 +55,26 @@ class Pipe(io.RawIOBase):
         return io.BytesIO(self._data.getvalue())
 
 
+Chunks = list[tuple[bytes, bytes]]
+
+
+class Peak:
+    """The most memory that this process held while a block ran, and what it held before it."""
+
+    def __enter__(self) -> Peak:
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark is now what is held
+        self.before = self.kib("VmRSS")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.grown_mib = (self.kib("VmHWM") - self.before) / 1024
+
+    @staticmethod
+    def kib(name: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
 class Kit:
     """What most of the tests need."""
 
@@ -65,6 +87,27 @@ class Kit:
         "model": "tiny.v0",
     }
     Pipe = Pipe
+    Peak = Peak
+
+    @staticmethod
+    def split_chunks(data: bytes) -> Chunks:
+        """Type and payload of each chunk of a sound file."""
+        chunks, at = [], 8
+        while at < len(data):
+            kind, size = struct.unpack_from("<4sI", data, at + 4)
+            chunks.append((kind, data[at + 20 : at + 20 + size]))
+            at += 24 + size
+        return chunks
+
+    @staticmethod
+    def join_chunks(chunks: Chunks) -> bytes:
+        """A file of these chunks, with right numbers and checksums."""
+        out = b"\x89GVC\r\n\x1a\n"
+        for number, (kind, payload) in enumerate(chunks):
+            head = struct.pack("<4s4sII", b"\xf5gVc", kind, len(payload), number)
+            crc = struct.pack("<I", zlib.crc32(kind + payload))
+            out += head + struct.pack("<I", zlib.crc32(head)) + payload + crc
+        return out
 
     @staticmethod
     def read_all(source: Any) -> FrameBatch:
