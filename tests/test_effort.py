@@ -7,20 +7,20 @@ import pytest
 
 from gancodec import effort
 from gancodec.codec import Decoder, Encoder
-from gancodec.config import EncodeOptions, Preset
+from gancodec.config import TUNED, EncodeOptions, Preset
 from gancodec.registry import load_model
 from gancodec.types import FrameBatch, Packet
 from gancodec.video import synth
 
 
 def packets_of(batch: FrameBatch, preset: Preset) -> list[Packet]:
-    info = synth.clip_info(batch)
-    return list(Encoder(info, EncodeOptions(quality=25, preset=preset)).encode(batch))
+    options = EncodeOptions(quality=25, preset=preset, model=TUNED["fidelity"])  # judged by error
+    return list(Encoder(synth.clip_info(batch), options).encode(batch))
 
 
 def cost_of(batch: FrameBatch, packets: list[Packet]) -> float:
     """Bytes of the inter frames, at the squared error that the last picture has."""
-    decoder = Decoder(synth.clip_info(batch), load_model(EncodeOptions().model), realism=0)
+    decoder = Decoder(synth.clip_info(batch), load_model(TUNED["fidelity"]), realism=0)
     for p in packets:
         shown = decoder.decode(p.kind, p.pts, p.data)
         assert decoder.symbol_hash == p.symbol_hash

@@ -43,6 +43,14 @@ def test_streams_are_there() -> None:
     assert {"v5-pan", "v5-moving"} <= set(NAMES)
 
 
+def tolerance(name: str) -> tuple[int, float]:
+    """Levels, and the share of samples, by which another backend's pictures may differ.
+
+    base.v5's loop sharpens, so that what rounding makes of floats grows from frame to frame.
+    """
+    return (2, 0.015) if name.startswith("v5") else (1, 0.001)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("threads", "onednn"), [(1, True), (2, True), (1, False)])
 def test_golden_stream(name: str, threads: int, onednn: bool) -> None:
@@ -66,8 +74,9 @@ def test_golden_stream(name: str, threads: int, onednn: bool) -> None:
     assert hashes == facts["frames"]
     for plane in ("y", "u", "v"):
         off = np.abs(getattr(frames, plane).astype(int) - stored[plane])
-        assert off.max() <= 1
-        assert (off > 0).sum() <= 2 + 0.002 * off.size
+        levels, share = tolerance(name)
+        assert off.max() <= levels
+        assert (off > 0).sum() <= 2 + share * off.size
 
 
 class Setting(NamedTuple):
@@ -111,7 +120,7 @@ def applied(setting: Setting, model: Model) -> Iterator[Model]:
 @pytest.mark.stress
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_stream_on_every_backend(name: str, stress_rounds: int) -> None:
-    """Symbols are equal, samples within one level and nearly all equal. Each of the 32 settings is
+    """Symbols are equal, samples within the tolerance. Each of the 32 settings is
     met by some stream; under stress every stream meets them all."""
     with (STREAMS / f"{name}.gvc").open("rb") as stream:
         reader = Reader(stream)
@@ -133,9 +142,10 @@ def test_golden_stream_on_every_backend(name: str, stress_rounds: int) -> None:
         for plane in ("y", "u", "v"):
             off = np.abs(getattr(frames, plane).astype(int) - stored[plane])
             worst = max(worst, float((off > 0).mean()))
-            assert off.max() <= 1, setting
-            assert (off > 0).sum() <= 2 + 0.001 * off.size, setting
-    print(f"{name}: at most {100 * worst:.3f} % of the samples differ, by one level")
+            levels, share = tolerance(name)
+            assert off.max() <= levels, setting
+            assert (off > 0).sum() <= 2 + share * off.size, setting
+    print(f"{name}: at most {100 * worst:.3f} % of the samples differ")
 
 
 def test_every_setting_is_met() -> None:

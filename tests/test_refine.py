@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gancodec.codec import SKIP_BELOW, Decoder, Encoder, code_latents
-from gancodec.config import EncodeOptions
+from gancodec.config import TUNED, EncodeOptions
 from gancodec.nn.fixed import ACTIVATION_ONE
 from gancodec.nn.planes import planes_of
 from gancodec.refine import Latents, Refiner, refined
@@ -62,7 +62,7 @@ def first_picture() -> Any:
 
 @pytest.mark.parametrize("level", [12, 45])
 def test_real_cost_falls_and_is_what_the_problem_says(level: int) -> None:
-    model = load_model(EncodeOptions().model)
+    model = load_model(TUNED["fidelity"])
     quality = torch.tensor([level])
     problem = Refiner(model, SKIP_BELOW).problem(model.nets.intra, first_picture(), quality)
     y = model.nets.intra.analyse(problem.packed, quality)

@@ -24,10 +24,10 @@ GOPS, LENGTH, RATE = 20, 2, 25
 def film(kit: Any, folder: Path) -> bytes:
     """Twenty GOPs, each much longer than what is damaged at a time."""
     batch = noisy_pan(96, 64, GOPS * LENGTH)
-    source = write_test_video(folder / "film.mkv", batch, clip_info(batch))
+    source = write_test_video(folder / "concealed.mkv", batch, clip_info(batch))
     options = {**kit.fast, "quality": 63, "gop": LENGTH, "scene_cuts": False}
-    gancodec.encode(source, folder / "film.gvc", **options)
-    return (folder / "film.gvc").read_bytes()
+    gancodec.encode(source, folder / "concealed.gvc", **options)
+    return (folder / "concealed.gvc").read_bytes()
 
 
 def damage(rng: random.Random, data: bytes, first: int) -> bytes:

@@ -28,7 +28,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module")
 def film(folder: Path) -> Path:
     batch = moving_texture(48, 32, 60)
-    return write_test_video(folder / "film.mkv", batch, clip_info(batch))
+    return write_test_video(folder / "cluster.mkv", batch, clip_info(batch))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def options(kit: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def whole(folder: Path, film: Path, options: dict[str, Any]) -> bytes:
-    path = folder / "film.gvc"
+    path = folder / "cluster.gvc"
     gancodec.encode(film, path, **{**options, "jobs": 1})
     return path.read_bytes()
 
@@ -137,12 +137,14 @@ def test_killed_worker(
                 return
             os.kill(nanny.pid, signal.SIGCONT)
 
-    target = tmp_path / "out.gvc"
-    gancodec.encode(
-        film, target, **options, executor=dask.scheduler_address, progress=kill_a_busy_one
-    )
+    place = {"executor": dask.scheduler_address, "progress": kill_a_busy_one}
+    for number in range(6):  # on a loaded machine workers may be idle whenever one looks
+        target = tmp_path / f"{number}.gvc"
+        gancodec.encode(film, target, **options, **place)
+        assert target.read_bytes() == whole
+        if killed:
+            break
     assert killed
-    assert target.read_bytes() == whole
 
 
 def test_nobody_answers(

@@ -121,11 +121,11 @@ def test_memory_does_not_follow_the_length(
     batch = moving_texture(WIDTH, HEIGHT, 4)
     source = write_test_video(folder / "wide.mkv", batch, clip_info(batch))
     options = {**kit.fast, "gop": 2, "scene_cuts": False}
-    gancodec.encode(source, folder / "two.gvc", **options)
+    gancodec.encode(source, folder / "short.gvc", **options)
     peaks = []
     for times in (SHORT, 10 * SHORT):
         path = folder / f"{times}.gvc"
-        repeated(folder / "two.gvc", path, times)
+        repeated(folder / "short.gvc", path, times)
         frames, kib = json.loads(fresh_python(DECODE, str(path)).stdout)
         assert frames == 2 * times
         peaks.append(kib)

@@ -57,7 +57,7 @@ def sources() -> Iterator[tuple[str, VideoInfo, FrameBatch, dict[str, Any]]]:
     yield "v4-moving", synth.clip_info(moving), moving, {"quality": 5, **v4}
     v5: dict[str, Any] = {"model": "base.v5"}
     yield "v5-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v5}
-    yield "v5-moving", synth.clip_info(moving), moving, {"quality": 5, **v5}
+    yield "v5-moving", synth.clip_info(moving), moving, {"quality": 25, **v5}
 
 
 def main() -> None:
