@@ -259,11 +259,17 @@ def test_still_patches_are_random_but_reproducible(data: Path) -> None:
 def test_shipped_recipes_are_whole() -> None:
     """Each trains the default architecture, stages in order, and names its data's licences."""
     folder = Path(loop.__file__).parent / "recipes"
-    assert {p.stem for p in folder.glob("*.toml")} == {"base", "recipe-cpu", "perceptual"}
+    assert {p.stem for p in folder.glob("*.toml")} == {
+        *("base", "recipe-cpu", "perceptual", "closer")
+    }
     for path in folder.glob("*.toml"):
         recipe = Recipe.read(path)
         assert recipe.config == CodecConfig()
-        later = ["joint", "adversarial"] if path.stem == "perceptual" else ["intra", "inter"]
+        later = (
+            ["joint", "adversarial"]
+            if path.stem in ("perceptual", "closer")
+            else ["intra", "inter"]
+        )
         assert [s.name for s in recipe.stages][:2] == later
         assert bool(recipe.start_from) == (path.stem != "recipe-cpu")
         assert recipe.licence != "unknown"
