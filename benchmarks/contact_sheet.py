@@ -16,22 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw
-
 from gancodec.config import EncodeOptions
 from gancodec.errors import GancodecError, UsageError
 from gancodec.eval.classic import X265, SvtAv1
 from gancodec.eval.clips import Clip, read_clip
 from gancodec.eval.codecs import Codec
 from gancodec.eval.own import GvcCodec
+from gancodec.eval.side_by_side import Picture, save_side_by_side
 from gancodec.eval.stills import Avif, WebP
 from gancodec.types import FrameBatch
 from gancodec.video.color import yuv420_to_rgb
 
-GAP, LABEL = 4, 16  # samples
-Picture = npt.NDArray[np.uint8]
 Maker = Callable[[int], Codec]
 
 
@@ -120,19 +115,6 @@ def crops_of(place: Place, size: tuple[int, int], model: str) -> list[tuple[str,
     return shown
 
 
-def draw(rows: list[list[tuple[str, Picture]]]) -> Image.Image:
-    """All rows on one sheet, a label over each crop."""
-    height, width, _ = rows[0][0][1].shape
-    across, down = width + GAP, height + LABEL + GAP
-    sheet = Image.new("RGB", (across * len(rows[0]) - GAP, down * len(rows) - GAP), "white")
-    pen = ImageDraw.Draw(sheet)
-    for r, row in enumerate(rows):
-        for c, (label, picture) in enumerate(row):
-            pen.text((c * across + 2, r * down + 2), label, fill="black")
-            sheet.paste(Image.fromarray(picture), (c * across, r * down + LABEL))
-    return sheet
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; gives the exit code."""
     parser = argparse.ArgumentParser(
@@ -147,10 +129,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         places = [Place.parse(words) for words in chosen.crop]
         rows = [crops_of(place, tuple(chosen.size), chosen.model) for place in places]
+        save_side_by_side(rows, chosen.sheet)
     except GancodecError as error:
         print(f"contact_sheet: {error}", file=sys.stderr)
         return error.exit_code
-    draw(rows).save(chosen.sheet, quality=90)
     return 0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from gancodec.eval.plot_style import PALE, drawing
+from gancodec.eval.plot_style import drawing
 
 WINDOW = 25  # logged lines of a median
 LEFT_OUT = {"step", "frames", "skipped", "norm", "seconds"}
@@ -49,12 +49,7 @@ def draw(journal: dict[str, Values]) -> Figure:
     figure = Figure(figsize=(2.6 * ACROSS, 1.7 * down), layout="constrained")
     for k, name in enumerate(names):
         axes = figure.add_subplot(down, ACROSS, k + 1)
-        axes.plot(journal["step"], journal[name], color=PALE, linewidth=0.6)
-        smoothed = smooth(journal[name])
-        axes.plot(journal["step"], smoothed, color=_COLOUR, linewidth=1.4)
-        low, high = np.percentile(smoothed, [0, 100])
-        margin = 0.25 * (high - low) + 1e-9
-        axes.set_ylim(low - margin, high + margin)
+        axes.plot(journal["step"], smooth(journal[name]), color=_COLOUR, linewidth=1.4)
         axes.set_title(name.replace("_", " "), loc="left", fontsize=9)
         axes.tick_params(labelsize=7)
         for side in ("top", "right"):

@@ -17,8 +17,8 @@ _LABEL_PX = 28
 _GAP_PX = 4
 
 
-def save_side_by_side(panels: Sequence[tuple[str, Picture]], path: Path) -> None:
-    """Write a PNG of labelled pictures, all of one size, from left to right.
+def save_side_by_side(rows: Sequence[Sequence[tuple[str, Picture]]], path: Path) -> None:
+    """Write rows of labelled pictures, all of one size, as the file's suffix says.
 
     Raises:
         UsageError: sizes that differ, or no picture at all.
@@ -27,26 +27,29 @@ def save_side_by_side(panels: Sequence[tuple[str, Picture]], path: Path) -> None
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    sizes = {picture.shape for _, picture in panels}
+    sizes = {picture.shape for row in rows for _, picture in row}
     if len(sizes) != 1:
         raise UsageError(f"pictures side by side are of one size, got {sorted(sizes)}")
     height, width, _ = sizes.pop()
-    whole_width = len(panels) * width + (len(panels) - 1) * _GAP_PX
-    whole_height = height + _LABEL_PX
+    across, down = width + _GAP_PX, height + _LABEL_PX
+    whole_width = max(map(len, rows)) * across - _GAP_PX
+    whole_height = len(rows) * down
     # Without pyplot: no window system, no global state.
     figure = Figure(figsize=(whole_width / _DPI, whole_height / _DPI), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    for number, (label, picture) in enumerate(panels):
-        left = number * (width + _GAP_PX)
-        figure.figimage(picture, xo=left, yo=0, origin="upper")
-        figure.text(
-            (left + width / 2) / whole_width,
-            1 - _LABEL_PX / 2 / whole_height,
-            label,
-            ha="center",
-            va="center",
-            fontsize=10,
-        )
+    for number, row in enumerate(reversed(rows)):  # from the lower edge up
+        bottom = number * down
+        for column, (label, picture) in enumerate(row):
+            left = column * across
+            figure.figimage(picture, xo=left, yo=bottom, origin="upper")
+            figure.text(
+                (left + width / 2) / whole_width,
+                (bottom + height + _LABEL_PX / 2) / whole_height,
+                label,
+                ha="center",
+                va="center",
+                fontsize=10,
+            )
     try:
         figure.savefig(path, dpi=_DPI)
     except OSError as error:

@@ -239,4 +239,4 @@ def _draw(
         psnr = psnr_of_planes(source.y[middle], frame.y)[0]
         label = f"{result.name}: {result.kbps:.0f} kbps, PSNR-Y {psnr:.2f} dB"
         panels.append((label, yuv420_to_rgb(frame, info.color)[0]))
-    save_side_by_side(panels, path)
+    save_side_by_side([panels], path)

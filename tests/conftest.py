@@ -12,10 +12,13 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import importlib.util
 import random
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -85,6 +88,68 @@ def no_leaks() -> Iterator[None]:
             put(before)  # so that only the guilty test fails
     assert not moved, "this test left another current directory"
     assert not changed, f"global torch state leaked from this test: {'; '.join(changed)}"
+
+
+class Framing:
+    """Chunks of a file, framed as FORMAT.md says and not by the code under test; and damage."""
+
+    @staticmethod
+    def frame_chunk(kind: bytes, payload: bytes, sequence: int) -> bytes:
+        head = struct.pack("<4s4sII", b"\xf5gVc", kind, len(payload), sequence)
+        head += struct.pack("<I", zlib.crc32(head))
+        return head + payload + struct.pack("<I", zlib.crc32(kind + payload))
+
+    @staticmethod
+    def split_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+        """Type and payload of each chunk of a sound file."""
+        chunks, at = [], 8
+        while at < len(data):
+            kind, size = struct.unpack_from("<4sI", data, at + 4)
+            chunks.append((kind, data[at + 20 : at + 20 + size]))
+            at += 24 + size
+        return chunks
+
+    @staticmethod
+    def join_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
+        """A file of these chunks with right sequence numbers and checksums."""
+        framed = [Framing.frame_chunk(kind, payload, i) for i, (kind, payload) in enumerate(chunks)]
+        return b"\x89GVC\r\n\x1a\n" + b"".join(framed)
+
+    @staticmethod
+    def damage(rng: random.Random, data: bytes, first: int) -> bytes:
+        """A flipped bit, a burst of up to 30 bytes or a hole of up to 29, behind ``first``."""
+        at = rng.randrange(first, len(data))
+        kind = rng.randrange(3)
+        if kind == 0:
+            return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+        if kind == 1:
+            return (data[:at] + rng.randbytes(30) + data[at + 30 :])[: len(data)]
+        return data[:at] + data[at + rng.randrange(1, 30) :]
+
+
+@pytest.fixture(scope="session")
+def framing() -> type[Framing]:
+    return Framing
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Iterator[Callable[[Path], ModuleType]]:
+    """Import a file that belongs to no package, such as a script of benchmarks/."""
+    loaded: list[str] = []
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module  # dataclasses look there
+        loaded.append(path.stem)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_pictures_stand_sample_for_sample(tmp_path: Path) -> None:
     panels = [
         (name, rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for name in ("left", "right")
     ]
-    save_side_by_side(panels, tmp_path / "both.png")
+    save_side_by_side([panels], tmp_path / "both.png")
     with av.open(str(tmp_path / "both.png")) as container:
         drawn = next(container.decode(video=0)).to_ndarray(format="rgb24")
     top = drawn.shape[0] - 40
@@ -122,4 +122,4 @@ def test_pictures_stand_sample_for_sample(tmp_path: Path) -> None:
     assert np.array_equal(drawn[top:, -60:], panels[1][1])
     assert len(np.unique(drawn[:top])) > 2, "there is no label"
     with pytest.raises(UsageError, match="one size"):
-        save_side_by_side([*panels, ("odd", panels[0][1][:9])], tmp_path / "no.png")
+        save_side_by_side([[*panels, ("odd", panels[0][1][:9])]], tmp_path / "no.png")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -24,15 +22,8 @@ SHOWN, FAITHFUL = "gancodec realism 1", "gancodec realism 0"
 
 
 @pytest.fixture(scope="module")
-def gates() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("gates", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gates"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["gates"]
+def gates(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(FILE)
 
 
 def record(codec: str, clip: str, bpp: float, distance: float, **scores: float) -> Record:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,14 +14,8 @@ SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "training_curves.p
 
 
 @pytest.fixture(scope="module")
-def curves() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("training_curves", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["training_curves"] = module
-    spec.loader.exec_module(module)
-    return module
+def curves(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(SCRIPT)
 
 
 def test_every_logged_number_is_drawn(curves: ModuleType, tmp_path: Path) -> None:

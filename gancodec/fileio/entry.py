@@ -118,11 +118,11 @@ def encode(
     )
     job = EncodeJob(clip, options, _metadata(metadata), check_device(device), _VERSION)
     with ExitStack() as stack:
-        if isinstance(executor, str) and executor != PROCESSES:
-            cluster = stack.enter_context(on_cluster(executor, options.model))
-            executor, jobs = cluster, jobs or cluster.threads
-        elif isinstance(executor, str):
+        if executor == PROCESSES:
             executor = None
+        if isinstance(executor, str):
+            executor = stack.enter_context(on_cluster(executor, options.model))
+            jobs = jobs or executor.threads
         workers = stack.enter_context(Workers(jobs, executor, device=device))
         sink = stack.enter_context(sink_of(target))
         if resume and not isinstance(sink, Path):

@@ -34,7 +34,7 @@ def rgb_of(planes: Planes) -> Tensor:
 
 
 def random_view(pictures: list[Planes], rng: np.random.Generator) -> list[Planes]:
-    """All pictures in the same random way: mirrored, turned, enlarged in part or made smaller.
+    """All pictures in the same random way: mirrored, turned, and a part of it enlarged.
 
     Who learns from a net's opinion finds what pleases that net; what pleases it from every side is
     more likely to please an eye (E-LPIPS; Kettunen, Harkonen, Lehtinen 2019). AlexNet's first
@@ -43,14 +43,14 @@ def random_view(pictures: list[Planes], rng: np.random.Generator) -> list[Planes
     mirrored, flipped, turned = rng.random(3) < 0.5
     scale = float(rng.choice(_SCALES))
     height, width = (side // 2 for side in pictures[0].y.shape[-2:])  # in samples of chroma
-    h, w = round(height / max(scale, 1)), round(width / max(scale, 1))
+    h, w = round(height / scale), round(width / scale)
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
 
     def one(x: Tensor, unit: int) -> Tensor:
         size = [round(side * scale) * unit for side in (h, w)]
         x = x[..., top * unit : (top + h) * unit, left * unit : (left + w) * unit]
-        if scale != 1:
-            x = F.interpolate(x, size=size, mode="bilinear", antialias=scale < 1)
+        if scale > 1:
+            x = F.interpolate(x, size=size, mode="bilinear")
         x = x.flip(-1) if mirrored else x
         x = x.flip(-2) if flipped else x
         return x.transpose(-1, -2) if turned else x

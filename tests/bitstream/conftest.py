@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-import struct
-import zlib
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -136,30 +134,6 @@ def read_events(data: bytes, **options: Any) -> list[Any]:
     return list(Reader(io.BytesIO(data), **options).events())
 
 
-def frame_chunk(kind: bytes, payload: bytes, sequence: int) -> bytes:
-    """One chunk, framed as FORMAT.md says and not by the code under test."""
-    head = struct.pack("<4s4sII", b"\xf5gVc", kind, len(payload), sequence)
-    head += struct.pack("<I", zlib.crc32(head))
-    return head + payload + struct.pack("<I", zlib.crc32(kind + payload))
-
-
-def split_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Type and payload of each chunk of a sound stream."""
-    chunks = []
-    at = 8
-    while at < len(data):
-        kind, size = struct.unpack_from("<4sI", data, at + 4)
-        chunks.append((kind, data[at + 20 : at + 20 + size]))
-        at += 24 + size
-    return chunks
-
-
-def join_chunks(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """A stream of these chunks with right sequence numbers and checksums."""
-    framed = [frame_chunk(kind, payload, i) for i, (kind, payload) in enumerate(chunks)]
-    return b"\x89GVC\r\n\x1a\n" + b"".join(framed)
-
-
 class Streams:
     """What the tests of this folder share."""
 
@@ -167,17 +141,14 @@ class Streams:
     make_gop = staticmethod(make_gop)
     make_script = staticmethod(make_script)
     read_events = staticmethod(read_events)
-    frame_chunk = staticmethod(frame_chunk)
-    split_chunks = staticmethod(split_chunks)
-    join_chunks = staticmethod(join_chunks)
     models = MODELS
     mastering = MASTERING
     Damage = Damage
 
 
 @pytest.fixture(scope="session")
-def streams() -> type[Streams]:
-    return Streams
+def streams(framing: type[Any]) -> type[Streams]:
+    return type("StreamsAndFraming", (Streams, framing), {})
 
 
 @pytest.fixture(scope="session")

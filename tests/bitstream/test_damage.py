@@ -81,17 +81,6 @@ def test_every_bit_flip_is_concealed(sample: bytes, script: Any, streams: Any) -
             data[i] ^= 1 << bit
 
 
-def damage(rng: random.Random, data: bytes, first: int) -> bytes:
-    """A flipped bit, a burst of up to 30 bytes or a hole of up to 29, behind ``first``."""
-    at = rng.randrange(first, len(data))
-    kind = rng.randrange(3)
-    if kind == 0:
-        return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
-    if kind == 1:
-        return (data[:at] + rng.randbytes(30) + data[at + 30 :])[: len(data)]
-    return data[:at] + data[at + rng.randrange(1, 30) :]
-
-
 @pytest.mark.stress
 def test_resynchronisation(streams: Any, stress_rounds: int) -> None:
     script = streams.make_script(n_gops=20, size=200, audio=False)
@@ -100,7 +89,7 @@ def test_resynchronisation(streams: Any, stress_rounds: int) -> None:
     rng = random.Random(7)
     lost: list[int] = []
     for _ in range(300 * stress_rounds):
-        damaged = damage(rng, data, first)
+        damaged = streams.damage(rng, data, first)
         events = streams.read_events(damaged, conceal=True)
         whole, _ = script.assert_nothing_wrong(events)
         lost.append(20 - whole)

@@ -117,7 +117,8 @@ def test_options_stand_anywhere(words: list[str], files: tuple[str, str]) -> Non
 def test_every_option_of_encode_arrives() -> None:
     words = (
         "encode a b --bitrate 150k --gop 12 --preset slow --model m -ss 1:02.5 -t 500ms --scale "
-        "640x-2 --fps 30000/1001 --audio opus --jobs 3 --device cuda --resume"
+        "640x-2 --fps 30000/1001 --audio opus --jobs 3 --executor tcp://host:8786 "
+        "--device cuda --resume"
     )
     chosen = vars(build_parser().parse_args(words.split()))
     assert {key: value for key, value in chosen.items() if value not in (None, False)} == {
@@ -133,6 +134,7 @@ def test_every_option_of_encode_arrives() -> None:
         "fps": Fraction(30000, 1001),
         "audio": "opus",
         "jobs": 3,
+        "executor": "tcp://host:8786",
         "device": "cuda",
         "resume": True,
     }

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -55,9 +53,6 @@ class Pipe(io.RawIOBase):
         return io.BytesIO(self._data.getvalue())
 
 
-Chunks = list[tuple[bytes, bytes]]
-
-
 class Peak:
     """The most memory that this process held while a block ran, and what it held before it."""
 
@@ -90,26 +85,6 @@ class Kit:
     Peak = Peak
 
     @staticmethod
-    def split_chunks(data: bytes) -> Chunks:
-        """Type and payload of each chunk of a sound file."""
-        chunks, at = [], 8
-        while at < len(data):
-            kind, size = struct.unpack_from("<4sI", data, at + 4)
-            chunks.append((kind, data[at + 20 : at + 20 + size]))
-            at += 24 + size
-        return chunks
-
-    @staticmethod
-    def join_chunks(chunks: Chunks) -> bytes:
-        """A file of these chunks, with right numbers and checksums."""
-        out = b"\x89GVC\r\n\x1a\n"
-        for number, (kind, payload) in enumerate(chunks):
-            head = struct.pack("<4s4sII", b"\xf5gVc", kind, len(payload), number)
-            crc = struct.pack("<I", zlib.crc32(kind + payload))
-            out += head + struct.pack("<I", zlib.crc32(head)) + payload + crc
-        return out
-
-    @staticmethod
     def read_all(source: Any) -> FrameBatch:
         with open_video(source) as reader:
             return FrameBatch.concatenate(list(reader.batches(8)))
@@ -139,8 +114,8 @@ class Kit:
 
 
 @pytest.fixture(scope="session")
-def kit() -> type[Kit]:
-    return Kit
+def kit(framing: type[Any]) -> type[Kit]:
+    return type("KitAndFraming", (Kit, framing), {})
 
 
 @pytest.fixture(scope="session")

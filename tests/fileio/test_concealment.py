@@ -30,17 +30,6 @@ def film(kit: Any, folder: Path) -> bytes:
     return (folder / "concealed.gvc").read_bytes()
 
 
-def damage(rng: random.Random, data: bytes, first: int) -> bytes:
-    """A flipped bit, a burst of 30 bytes or a hole of up to 29, behind ``first``."""
-    at = rng.randrange(first, len(data))
-    kind = rng.randrange(3)
-    if kind == 0:
-        return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
-    if kind == 1:
-        return (data[:at] + rng.randbytes(30) + data[at + 30 :])[: len(data)]
-    return data[:at] + data[at + rng.randrange(1, 30) :]
-
-
 def is_shown(batch: FrameBatch, n: int, whole: FrameBatch, number: int) -> bool:
     planes = ("y", "u", "v")
     return all(np.array_equal(getattr(batch, p)[n], getattr(whole, p)[number]) for p in planes)
@@ -72,7 +61,7 @@ def test_a_thousand_damages(kit: Any, film: bytes, stress_rounds: int) -> None:
     rng = random.Random(stress_rounds)
     lost = []
     for _ in range(25 if stress_rounds == 1 else 50 * stress_rounds):
-        bad = damage(rng, film, first)
+        bad = kit.damage(rng, film, first)
         if bad == film:
             continue
         out = io.BytesIO()

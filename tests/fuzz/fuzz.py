@@ -19,7 +19,6 @@ import random
 import struct
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -135,21 +134,22 @@ def run_one(data: bytes) -> None:
 
 def framed(chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A file of these chunks, with right numbers and checksums."""
-    out = [SIGNATURE]
-    for number, (kind, payload) in enumerate(chunks):
-        head = struct.pack("<4s4sII", b"\xf5gVc", kind, len(payload), number)
-        crc = struct.pack("<I", zlib.crc32(kind + payload))
-        out += [head, struct.pack("<I", zlib.crc32(head)), payload, crc]
-    return b"".join(out)
+    from gancodec.bitstream.chunks import pack_chunk
+
+    return SIGNATURE + b"".join(pack_chunk(k, n, payload) for n, (k, payload) in enumerate(chunks))
 
 
 def split(data: bytes) -> list[tuple[bytes, bytes]]:
     """The chunks of a sound file."""
-    chunks, at = [], 8
-    while at < len(data):
-        kind, size = struct.unpack_from("<4sI", data, at + 4)
-        chunks.append((kind, data[at + 20 : at + 20 + size]))
-        at += 24 + size
+    from gancodec.bitstream import Limits
+    from gancodec.bitstream.chunks import Source, read_chunk
+
+    source = Source(io.BytesIO(data))
+    source.seek(len(SIGNATURE))
+    chunks = []
+    while source.position < len(data):
+        chunk = read_chunk(source, Limits())
+        chunks.append((chunk.kind, chunk.payload))
     return chunks
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,14 +12,8 @@ FILE = Path(__file__).with_name("fuzz.py")
 
 
 @pytest.fixture(scope="module")
-def fuzz() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("gancodec_fuzz", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.modules.pop("gancodec_fuzz", None)
+def fuzz(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(FILE)
 
 
 def test_seeds_reach_what_is_behind_the_checks(fuzz: ModuleType) -> None:
