@@ -106,23 +106,23 @@ class InsideLoop(codec.Loop):
     def __post_init__(self) -> None:
         super().__post_init__()
         nets = self.model.nets
-        self.show = Show(nets.detail, overlap=nets.config.overlap)
+        self.show = Show(nets.detail)
 
     def intra(self, *arguments: Any) -> Reconstruction:
         """As the codec's."""
         out = super().intra(*arguments)
-        return self._through_the_head(out, arguments[2], None)
+        return self._through_the_head(out, arguments[2])
 
     def inter(self, *arguments: Any) -> Reconstruction:
         """As the codec's."""
         out = super().inter(*arguments)
-        return self._through_the_head(out, arguments[3], torch.from_numpy(self.field)[None])
+        return self._through_the_head(out, arguments[3])
 
-    def _through_the_head(
-        self, out: Reconstruction, quality: Tensor, moved: Tensor | None
-    ) -> Reconstruction:
+    def _through_the_head(self, out: Reconstruction, quality: Tensor) -> Reconstruction:
         assert self.reference is not None
-        self.reference = self.show.frame(self.reference, out.features, quality, moved, realism=1.0)
+        self.reference = self.show.frame(
+            self.reference, out.features, quality, self.motion, realism=1.0
+        )
         return out
 
 

@@ -8,7 +8,8 @@ after it into noise.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import constriction
@@ -118,8 +119,8 @@ class TableSet:
 
     def renewed(self, frequencies: Sequence[IntArray], changed: Iterable[int]) -> TableSet:
         """A set with other frequencies, of the same lengths, in some tables."""
-        new = TableSet(frequencies, self.offsets)
-        new._models = list(self._models)
+        new = object.__new__(TableSet)  # validation is for what comes from files
+        vars(new).update(vars(self), frequencies=tuple(frequencies), _models=list(self._models))
         for table in changed:
             new._models[table] = None
         return new
@@ -156,12 +157,25 @@ class TableSet:
         self, values: npt.NDArray[np.integer[Any]], index: IndexArray
     ) -> list[npt.NDArray[np.int64]]:
         """How often each symbol of each table would be coded; values outside count as escapes."""
+        starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        places = starts[index] + self._symbols(values, index)
+        counts = np.bincount(places, minlength=int(starts[-1])).astype(np.int64)
+        return [counts[low:high] for low, high in pairwise(starts.tolist())]
+
+    def count(
+        self, values: npt.NDArray[np.integer[Any]], index: IndexArray
+    ) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """The tables in use, each with its row of `histograms`."""
+        symbols = self._symbols(values, index)
+        for table in np.unique(index).tolist():
+            yield table, np.bincount(symbols[index == table], minlength=self.lengths[table])
+
+    def _symbols(
+        self, values: npt.NDArray[np.integer[Any]], index: IndexArray
+    ) -> npt.NDArray[np.int64]:
         symbols = values.astype(np.int64) - self.offsets[index]
         escape = self.lengths[index] - 1
-        symbols = np.where((symbols < 0) | (symbols >= escape), escape, symbols)
-        starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        counts = np.bincount(starts[index] + symbols, minlength=int(starts[-1]))
-        return np.split(counts.astype(np.int64), starts[1:-1])
+        return np.where((symbols < 0) | (symbols >= escape), escape, symbols)
 
 
 class AdaptiveTables:
@@ -193,10 +207,9 @@ class AdaptiveTables:
             own = index + np.uint8(self._first)
             values = code(values, own)
             if self._learning and len(index):
-                histograms = self._start.histograms(values, own)[self._first :]
-                for table in np.unique(index).tolist():
-                    self._counts[table] += histograms[table]
-                    self._touched.add(table)
+                for table, counts in self._start.count(values, own):
+                    self._counts[table - self._first] += counts
+                    self._touched.add(table - self._first)
             return values
 
         return coded

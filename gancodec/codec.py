@@ -51,7 +51,7 @@ from gancodec.models.motion_choice import VectorPrices
 from gancodec.models.motion_coding import code_field, decode_field
 from gancodec.models.synthesis import Show
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
-from gancodec.nn.motion import MOTION_LIMIT, warp
+from gancodec.nn.motion import MOTION_LIMIT, Displacement, warp
 from gancodec.nn.planes import BLOCK, Planes, frame_of, pack, planes_of, round_to_8_bit, unpack
 from gancodec.nn.prior import ERROR_WEIGHT, HYPER_ERROR_WEIGHT, SCALES
 from gancodec.refine import Latents, Refiner, refined
@@ -136,6 +136,7 @@ class Loop:
     reference: Planes | None = None
     latents: Tensor | None = None  # integers, (1, M, h, w)
     field: Ints | None = None
+    motion: Displacement | None = None  # that of an inter frame
     refiner: Refiner | None = None  # of a patient encoder
     vectors: AdaptiveTables = dataclasses.field(init=False)  # tables, of which motion's learn
 
@@ -155,8 +156,9 @@ class Loop:
         latents = self.model.nets.inter.prior.latents
         self.latents = y_hat.new_zeros(1, latents, *size)  # other latents: no context yet
         self.field = np.zeros((2, 2 * size[0], 2 * size[1]), np.int32)
+        self.motion = None
         self.vectors.reset()
-        self.reference = round_to_8_bit(unpack(out.packed))
+        self.reference = self._rounded(out)
         return out
 
     def inter(
@@ -177,18 +179,22 @@ class Loop:
         else:
             code_field(field, self.field, self.vectors.coder(code))
         self.vectors.learn()
-        motion = torch.from_numpy(field)[None]
+        vectors = torch.from_numpy(field)[None]
         net, config = self.model.nets.inter, self.model.nets.config
-        predicted = pack(warp(self.reference, motion.to(self.device), overlap=config.overlap))
+        self.motion = Displacement(vectors.to(self.device), overlap=config.overlap)
+        predicted = pack(warp(self.reference, self.motion))
         before = (self.latents / ACTIVATION_ONE).clamp(-CONTEXT_MAX, CONTEXT_MAX)
-        temporal = temporal_context(before, motion, moving=config.moving_latents) * ACTIVATION_ONE
+        temporal = temporal_context(before, vectors, moving=config.moving_latents) * ACTIVATION_ONE
         y = None if x is None else net.analyse(pack(x), predicted, quality)
         wanted = refined(self.refiner, net, x, y, quality, predicted, temporal)
         y_hat = code_latents(net, INTER_TABLES, wanted, quality, temporal, size, code)
         out = net.synthesise(self._steps(y_hat), predicted, quality)
         self.latents, self.field = y_hat, field
-        self.reference = round_to_8_bit(unpack(out.packed))
+        self.reference = self._rounded(out)
         return out
+
+    def _rounded(self, out: Reconstruction) -> Planes:
+        return round_to_8_bit(unpack(out.packed), half_up=self.model.nets.config.round_half_up)
 
     def _steps(self, y_hat: Tensor) -> Tensor:
         x = (y_hat / ACTIVATION_ONE).to(self.device, torch.float32)
@@ -355,7 +361,7 @@ class Decoder:
         """Forget everything: the next packet must be an intra frame."""
         self._loop = Loop(self.model, self.device)
         self._hasher = SymbolHasher()
-        self._show = Show(self.model.nets.detail, overlap=self.model.nets.config.overlap)
+        self._show = Show(self.model.nets.detail)
 
     @property
     def symbol_hash(self) -> bytes:
@@ -389,8 +395,6 @@ class Decoder:
         assert self._loop.reference is not None
         shown = self._loop.reference
         if self.realism > 0:
-            field = None
-            if kind == FrameType.INTER:
-                field = torch.from_numpy(self._loop.field)[None].to(self.device)
-            shown = self._show.frame(shown, out.features, quality, field, realism=self.realism)
+            moved = self._loop.motion
+            shown = self._show.frame(shown, out.features, quality, moved, realism=self.realism)
         return frame_of(shown, self.info, pts)

@@ -53,6 +53,7 @@ _BEFORE: dict[str, object] = {
     "learning_vectors": False,  # and base.v2
     "moving_latents": False,
     "residual_coring": 0.0,  # and base.v3
+    "round_half_up": False,  # and base.v5
     "synthesis_leave": 3,
     "synthesis_memory": False,
     "synthesis_noise": 0,
@@ -80,6 +81,7 @@ class CodecConfig:
     learning_vectors: bool = True  # motion's tables learn within a GOP
     moving_latents: bool = True  # the latents before, as context, move with the blocks
     residual_coring: float = 0.8  # 8-bit levels below which an inter residual is none
+    round_half_up: bool = True  # so that no float's last bit decides on halves
     overlap: bool = True  # neighbouring blocks' predictions blend into one another
     synthesis_width: int = 96
     synthesis_depth: int = 4

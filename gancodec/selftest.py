@@ -202,9 +202,8 @@ def _applied(setting: _Setting, model: Model) -> Iterator[Model]:
     nets = copy.deepcopy(model.nets)
     nets.to(memory_format=layout)  # type: ignore[call-overload]
     for module in nets.modules():
-        if isinstance(module, FixedConv2d) and module.frozen is not None:
-            weight, bias = module.frozen  # no parameters, so `to` leaves them
-            module.frozen = (weight.contiguous(memory_format=layout), bias)
+        if isinstance(module, FixedConv2d):
+            module.lay_out(layout)
     onednn = torch.backends.mkldnn
     before = torch.get_num_threads(), onednn.enabled
     torch.set_num_threads(setting.threads)

@@ -46,9 +46,10 @@ def test_streams_are_there() -> None:
 def tolerance(name: str) -> tuple[int, float]:
     """Levels, and the share of samples, by which another backend's pictures may differ.
 
-    base.v5's loop sharpens, so that what rounding makes of floats grows from frame to frame.
+    base.v4 and base.v5 code nothing in most places, where pictures are means of whole numbers; on
+    halves the last bit of a float decides (`round_half_up` came later), and what differs grows.
     """
-    return (2, 0.015) if name.startswith("v5") else (1, 0.001)
+    return (2, 0.05) if name.startswith(("v4", "v5")) else (1, 0.001)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,10 +100,11 @@ def applied(setting: Setting, model: Model) -> Iterator[Model]:
     nets = copy.deepcopy(model.nets)
     nets.to(memory_format=layout)  # type: ignore[call-overload]
     for part in (nets.intra, nets.inter):
+        if setting.wide:
+            part.prior.freeze(part.prior.integers(), wide=True)
         for layer in part.prior.modules():
-            if isinstance(layer, FixedConv2d) and layer.frozen is not None:
-                weight, bias = (t.double() if setting.wide else t for t in layer.frozen)
-                layer.frozen = (weight.contiguous(memory_format=layout), bias)
+            if isinstance(layer, FixedConv2d):
+                layer.lay_out(layout)
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:

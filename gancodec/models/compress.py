@@ -256,7 +256,7 @@ def core(residual: Tensor, threshold: float) -> Tensor:
     if not threshold:
         return residual
     size = residual.abs()
-    return residual.sign() * torch.minimum(size, (2 * (size - threshold)).clamp_min(0))
+    return (2 * F.softshrink(residual, threshold)).clamp(-size, size)
 
 
 def temporal_context(latents: Tensor, field: Tensor, *, moving: bool) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from gancodec.config import CodecConfig
 from gancodec.nn.blocks import QualityKnots, depthwise_stack
-from gancodec.nn.motion import warp
+from gancodec.nn.motion import Displacement, warp
 from gancodec.nn.noise import hashed_noise
 from gancodec.nn.planes import PACKED_CHANNELS, Planes, pack, round_to_8_bit, unpack
 
@@ -86,22 +86,17 @@ class DetailSynthesis(nn.Module):
         return detail
 
 
-def move_detail(detail: Tensor, field: Tensor, *, overlap: bool) -> Tensor:
+def move_detail(detail: Tensor, field: Displacement) -> Tensor:
     """Packed detail (B, 96, h, w) displaced as the picture was by ``field``."""
     # the middle grey that packing takes off and unpacking puts on again survives the warp
-    return pack(warp(unpack(detail), field, overlap=overlap))
+    return pack(warp(unpack(detail), field))
 
 
 class Show:
-    """Frames of a GOP through a head, which keeps the detail that the next one must agree with.
+    """Frames of a GOP through a head, which keeps the detail that the next one must agree with."""
 
-    Args:
-        head: the model's.
-        overlap: whether the model's blocks overlap.
-    """
-
-    def __init__(self, head: DetailSynthesis, *, overlap: bool) -> None:
-        self._head, self._overlap = head, overlap
+    def __init__(self, head: DetailSynthesis) -> None:
+        self._head = head
         self._detail: Tensor | None = None
         self._time = 0  # frames since the GOP's first: no time base, no seek changes the noise
 
@@ -110,7 +105,7 @@ class Show:
         picture: Planes,
         features: Tensor,
         quality: Tensor,
-        field: Tensor | None,
+        motion: Displacement | None,
         *,
         realism: float,
     ) -> Planes:
@@ -120,18 +115,18 @@ class Show:
             picture: of the loop.
             features: of the decoder that made it.
             quality: (1,) level.
-            field: (1, 2, h, w) motion; None for an intra frame, which forgets what was before.
+            motion: None for an intra frame, which forgets what was before.
             realism: 0 gives the picture itself, 1 all of the detail.
         """
         packed, before = pack(picture), None
-        self._time = 0 if field is None else self._time + 1
-        if self._head.memory is not None and self._detail is not None and field is not None:
-            before = move_detail(self._detail, field, overlap=self._overlap)
+        self._time = 0 if motion is None else self._time + 1
+        if self._head.memory is not None and self._detail is not None and motion is not None:
+            before = move_detail(self._detail, motion)
         self._detail = self._head(
             packed,
             features,
             quality,
-            intra=field is None,
+            intra=motion is None,
             before=before,
             time=torch.tensor([self._time], device=packed.device),
         )

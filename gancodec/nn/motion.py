@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -17,71 +18,118 @@ from torch.nn import functional as F
 from gancodec.nn.planes import Planes
 
 MOTION_LIMIT = 255  # quarter samples: +-64 luma samples
-_HALF_TAPS = torch.tensor([1.0, -5.0, 20.0, 20.0, -5.0, 1.0]) / 32  # H.264's half-sample filter
 
 
 def double_resolution(x: Tensor) -> Tensor:
     """(B, 1, H, W) -> (B, 1, 2H, 2W): samples at even positions, half samples between them."""
-    taps = _HALF_TAPS.to(x)
-    wide = F.pad(x, (2, 3, 0, 0), mode="replicate") if x.shape[-1] > 1 else x.repeat(1, 1, 1, 6)
-    right = F.conv2d(wide, taps.view(1, 1, 1, 6))
-    x = torch.stack([x, right], -1).flatten(-2)
     tall = F.pad(x, (0, 0, 2, 3), mode="replicate") if x.shape[-2] > 1 else x.repeat(1, 1, 6, 1)
-    below = F.conv2d(tall, taps.view(1, 1, 6, 1))
-    return torch.stack([x, below], -2).flatten(-3, -2)
+    x = torch.stack([x, _between(tall, -2)], -2).flatten(-3, -2)
+    wide = F.pad(x, (2, 3, 0, 0), mode="replicate") if x.shape[-1] > 1 else x.repeat(1, 1, 1, 6)
+    return torch.stack([x, _between(wide, -1)], -1).flatten(-2)
 
 
-def warp(reference: Planes, field: Tensor, *, overlap: bool = True) -> Planes:
-    """Predict a frame by displacing blocks of ``reference``; edges are replicated.
+def _between(x: Tensor, dim: int) -> Tensor:
+    """Half samples along ``dim``, five fewer: H.264's filter, (1, -5, 20, 20, -5, 1) / 32.
 
-    Luma: six-tap half samples, bilinear quarter samples (H.264's); chroma: bilinear.
+    Sums of shifted pictures: a convolution of one channel took ten times as long.
+    """
+    count = x.shape[dim] - 5
+    far, near, next_to = (x.narrow(dim, k, count) + x.narrow(dim, 5 - k, count) for k in range(3))
+    return far.mul_(1 / 32).add_(near, alpha=-5 / 32).add_(next_to, alpha=20 / 32)
+
+
+class Displacement:
+    """A motion field made ready to move pictures with: where each of their samples comes from.
 
     Args:
-        reference: planes whose sides are multiples of 16.
         field: (B, 2, H/8, W/8) vectors.
         overlap: blend the predictions by a block's own vector and by its neighbours', with weights
             that fall linearly from one block's centre to the next (overlapped block motion
             compensation; Orchard, Sullivan 1994). Otherwise blocks end at hard edges.
     """
-    field = field.to(reference.y.dtype)
-    fine = double_resolution(reference.y)
-    chroma = torch.cat([reference.u, reference.v], 1)
-    if not overlap:
-        y = _sample(fine, _sampling_grid(field, 8, 0.25, fine, 2.0))
-        uv = _sample(chroma, _sampling_grid(field, 4, 0.125, chroma, 1.0))
-        return Planes(y, uv[:, :1], uv[:, 1:])
-    y, uv = torch.zeros_like(reference.y), torch.zeros_like(chroma)
-    for quarters, down, right in _quarter_fields(field):
-        y = y + _sample(fine, _sampling_grid(quarters, 4, 0.25, fine, 2.0)) * _window(
-            8, down, right, y
-        )
-        uv = uv + _sample(chroma, _sampling_grid(quarters, 2, 0.125, chroma, 1.0)) * _window(
-            4, down, right, uv
-        )
-    return Planes(y, uv[:, :1], uv[:, 1:])
+
+    def __init__(self, field: Tensor, *, overlap: bool = True) -> None:
+        field = field.float()
+        height, width = (8 * side for side in field.shape[-2:])
+        parts = list(_quarter_fields(field)) if overlap else [(field, None)]
+        cell = 4 if overlap else 8  # luma samples that share a vector
+        self._luma: list[_Part] = []
+        self._chroma: list[_Part] = []
+        for vectors, neighbour in parts:
+            # luma comes from a picture of twice the size, in which quarter samples are halves
+            grid = _sampling_grid(vectors, (height, width), cell, 0.5, 2)
+            self._luma.append((grid, _window((height, width), 8, neighbour, field.device)))
+            size = height // 2, width // 2
+            grid = _sampling_grid(vectors, size, cell // 2, 0.125, 1)
+            self._chroma.append((grid, _window(size, 4, neighbour, field.device)))
+
+    def luma(self, plane: Tensor) -> Tensor:
+        """(B, 1, H, W), moved: six-tap half samples, bilinear quarter samples (H.264's)."""
+        return _blended(double_resolution(plane), self._luma)
+
+    def chroma(self, planes: Tensor) -> Tensor:
+        """(B, C, H/2, W/2), moved: bilinear."""
+        return _blended(planes, self._chroma)
 
 
-def _sampling_grid(field: Tensor, cell: int, unit: float, like: Tensor, step: float) -> Tensor:
-    """Normalised grid for `grid_sample` (align_corners) over an image of ``like``'s size.
+def warp(reference: Planes, field: Tensor | Displacement, *, overlap: bool = True) -> Planes:
+    """Predict a frame by displacing blocks of ``reference``; edges are replicated.
 
-    ``cell`` output samples share a vector; a vector is worth ``unit`` samples of the output;
-    neighbouring output samples are ``step`` samples of ``like`` apart.
+    Args:
+        reference: planes whose sides are multiples of 16.
+        field: (B, 2, H/8, W/8) vectors, or a `Displacement`, which serves several pictures.
+        overlap: of vectors, see `Displacement`.
     """
-    b, _, rows, cols = field.shape
-    height, width = like.shape[-2:]
-    shift = field.repeat_interleave(cell, 2).repeat_interleave(cell, 3) * unit
-    ys = torch.arange(rows * cell, device=field.device, dtype=like.dtype).view(1, -1, 1)
-    xs = torch.arange(cols * cell, device=field.device, dtype=like.dtype).view(1, 1, -1)
-    x = (xs + shift[:, 0]) * (2 * step / max(width - 1, 1)) - 1
-    y = (ys + shift[:, 1]) * (2 * step / max(height - 1, 1)) - 1
-    return torch.stack([x.expand(b, -1, -1), y.expand(b, -1, -1)], -1)
+    if isinstance(field, Tensor):
+        field = Displacement(field, overlap=overlap)
+    uv = field.chroma(torch.cat([reference.u, reference.v], 1))
+    return Planes(field.luma(reference.y), uv[:, :1], uv[:, 1:])
 
 
-def _sample(image: Tensor, grid: Tensor) -> Tensor:
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+_Part = tuple[Tensor, Tensor | None]  # a sampling grid (B, H, W, 2); how much it weighs, (H, W)
+_Neighbour = tuple[bool, bool] | None  # whether it is vertical, and horizontal
 
 
-def _quarter_fields(field: Tensor) -> Iterator[tuple[Tensor, bool, bool]]:
+def _blended(image: Tensor, parts: list[_Part]) -> Tensor:
+    total: Tensor | None = None
+    for grid, window in parts:
+        moved = F.grid_sample(
+            image, grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
+        if window is not None:
+            moved = moved * window if total is None else torch.addcmul(total, moved, window)
+        total = moved
+    assert total is not None
+    return total
+
+
+def _sampling_grid(
+    field: Tensor, size: tuple[int, int], cell: int, unit: float, finer: int
+) -> Tensor:
+    """Normalised grid for `grid_sample` (align_corners) of ``size`` = (height, width).
+
+    It reads an image ``finer`` times as high and wide; ``cell`` samples of the grid share a vector,
+    which is worth ``unit`` samples of the image.
+    """
+    b, _, rows, _ = field.shape
+    still, scale = _still_grid(size, finer, field.device)
+    shift = field.permute(0, 2, 3, 1) * (scale * unit)  # x first
+    # whole rows of numbers are added: broadcasting inside them would be slow
+    lines = shift[:, :, :, None].expand(-1, -1, -1, cell, -1).reshape(b, rows, 1, -1)
+    return (still.view(1, rows, cell, -1) + lines).view(b, *size, 2)
+
+
+@lru_cache(maxsize=4)
+def _still_grid(size: tuple[int, int], finer: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The grid that moves nothing, (height, width, 2), and what a sample is worth in it."""
+    with torch.inference_mode(False):  # training may use what decoding made
+        scale = torch.tensor([2 / max(finer * side - 1, 1) for side in size[::-1]], device=device)
+        ys, xs = (torch.arange(0, finer * side, finer, device=device) for side in size)
+        places = torch.meshgrid(xs, ys, indexing="xy")
+        return torch.stack(places, -1) * scale - 1, scale
+
+
+def _quarter_fields(field: Tensor) -> Iterator[tuple[Tensor, tuple[bool, bool]]]:
     """What each quarter of each block is predicted with: (B, 2, 2 rows, 2 cols) fields.
 
     First the block's own vector, then those of the neighbours that the quarter touches: above or
@@ -94,17 +142,21 @@ def _quarter_fields(field: Tensor) -> Iterator[tuple[Tensor, bool, bool]]:
     other_col = (cols // 2 + cols % 2 * 2 - 1).clamp(0, w - 1)
     for down, r in ((False, rows // 2), (True, other_row)):
         for right, c in ((False, cols // 2), (True, other_col)):
-            yield field[:, :, r][:, :, :, c], down, right
+            yield field[:, :, r][:, :, :, c], (down, right)
 
 
-def _window(size: int, down: bool, right: bool, like: Tensor) -> Tensor:
-    """Weights, tiled over ``like``: own ones fall to a half at a block's edge, the others rise."""
-    place = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
-    other = (place - 0.5).abs()
-    vertical = other if down else 1 - other
-    horizontal = other if right else 1 - other
-    tile = vertical[:, None] * horizontal[None]
-    return tile.repeat(like.shape[-2] // size, like.shape[-1] // size)
+@lru_cache(maxsize=16)
+def _window(
+    size: tuple[int, int], block: int, neighbour: _Neighbour, device: torch.device
+) -> Tensor | None:
+    """(height, width) weights: own ones fall to a half at a block's edge, the others rise."""
+    if neighbour is None:
+        return None
+    with torch.inference_mode(False):
+        other = ((torch.arange(block, device=device) + 0.5) / block - 0.5).abs()
+        vertical, horizontal = (other if far else 1 - other for far in neighbour)
+        tile = vertical[:, None] * horizontal[None]
+        return tile.repeat(size[0] // block, size[1] // block)
 
 
 class QuarterSamples:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from gancodec.types import FrameBatch, Plane, VideoInfo
 
 BLOCK = 16  # luma samples; pictures are padded to whole blocks, here and nowhere else
+TIE = 1 / 512  # of an 8-bit level; what floats make of the same sum differs by far less
 PACKED_CHANNELS = 96  # 64 of Y (8x8 samples), 16 each of U and V (4x4 samples)
 
 
@@ -43,11 +44,21 @@ def unpack(packed: Tensor) -> Planes:
     return Planes(F.pixel_shuffle(y, 8), F.pixel_shuffle(u, 4), F.pixel_shuffle(v, 4))
 
 
-def round_to_8_bit(planes: Planes) -> Planes:
-    """What an 8-bit picture can hold; the gradient passes straight through."""
+def round_to_8_bit(planes: Planes, *, half_up: bool = True) -> Planes:
+    """What an 8-bit picture can hold; the gradient passes straight through.
+
+    Args:
+        planes: not clamped.
+        half_up: halves, and what lies up to `TIE` below them, go up. Where no residual is coded,
+            a sample is the mean of two whole numbers and every other one a half: without this,
+            the last bit of a float would decide, and machines would drift apart.
+    """
 
     def one(x: Tensor) -> Tensor:
         x = x.clamp(0, 1)
+        if half_up:
+            whole = torch.floor(x * 255 + (0.5 + TIE)) / 255
+            return x + (whole - x).detach() if torch.is_grad_enabled() else whole
         return x + (torch.round(x * 255) / 255 - x).detach()
 
     return Planes(one(planes.y), one(planes.u), one(planes.v))

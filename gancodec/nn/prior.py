@@ -212,6 +212,9 @@ class LatentPrior(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, FixedConv2d):
                 out[f"{name}.weight"], out[f"{name}.bias"] = module.integer_weights()
+        if self.frozen_tables is not None:
+            bias, z_index = self.frozen_tables
+            return {**out, "bias": bias.to(torch.int32), "z_index": z_index.to(torch.int32)}
         bias = torch.round(self.bias.table().detach().double() * ACTIVATION_ONE)
         z_index = torch.round(self.z_scale.table().detach() * INDEX_UNIT).clamp(0, SCALES - 1)
         return {**out, "bias": bias.to(torch.int32), "z_index": z_index.to(torch.int32)}

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gancodec.models.compress import GanCodec
+from gancodec.models.compress import CHROMA_WEIGHT, GanCodec
 from gancodec.nn.planes import Planes
 from gancodec.train.data import planes_from_flat
-from gancodec.train.losses import ms_ssim, psnr_y, weighted_mse
+from gancodec.train.losses import ms_ssim, psnr_uv, psnr_y, weighted_mse
 from gancodec.train.perception import Perception, random_view
 from gancodec.train.stages import RollOut
 
@@ -20,8 +20,10 @@ from gancodec.train.stages import RollOut
 class JointStage(RollOut):
     """Intra and inter frames at once, encoders and priors too, for squared error and perception.
 
-    The loss of a frame is ``balance x (weight x (faithful x MSE + structure x (1 - MS-SSIM)
-    + perception x (learned distance + statistics x that of local statistics)) + bits a pixel)``.
+    The loss of a frame is ``balance x (weight x (faithful x MSE of Y + chroma x MSE of U and V
+    + structure x (1 - MS-SSIM) + perception x (learned distance + statistics x that of local
+    statistics)) + bits a pixel)``. Structure is of luma and the distance all but blind to colour:
+    with less ``chroma`` than a codec of squared error has, colours pay for what luma gains.
     Bits go where eyes are: a decoder alone, on bits that were spent for squared error, gains little
     (PNVC and MS-ILLM gain most from this stage, before any GAN). Everything but squared error is
     dear, so that one frame of each sample's roll-out stands for all.
@@ -34,13 +36,14 @@ class JointStage(RollOut):
         cache: Path,
         *,
         faithful: float = 1.0,
+        chroma: float = CHROMA_WEIGHT,
         structure: float = 0.0,
         perception: float = 433.0,
         statistics: float = 0.0,
         **roll: Any,
     ) -> None:
         super().__init__(codec, folders, cache, **roll)
-        self.faithful, self.structure = faithful, structure
+        self.faithful, self.chroma, self.structure = faithful, chroma, structure
         self.perception, self.statistics = perception, statistics
         self.eye = Perception(next(codec.parameters()).device)
 
@@ -57,7 +60,7 @@ class JointStage(RollOut):
         sources: list[Planes] = []
         pictures: list[Planes] = []
         levels: list[Tensor] = []
-        logs = {"bpp": 0.0, "psnr_y": 0.0}
+        logs = {"bpp": 0.0, "psnr_y": 0.0, "psnr_uv": 0.0}
         picture = latents = None
         for t in range(count):
             x = planes_from_flat(flats[:, t], size)
@@ -76,10 +79,12 @@ class JointStage(RollOut):
             pictures.append(picture)
             levels.append(level)
             bpp = coded.bits / size**2
-            cost = self.weights[level] * self.faithful * weighted_mse(picture, x) + bpp
+            error = weighted_mse(picture, x, luma=self.faithful, chroma=self.chroma)
+            cost = self.weights[level] * error + bpp
             total = total + (self.balance[level] * cost).mean()
             logs["bpp"] += float(bpp.detach().mean()) / count
             logs["psnr_y"] += float(psnr_y(picture, x).detach().mean()) / count
+            logs["psnr_uv"] += float(psnr_uv(picture, x).detach().mean()) / count
         index = torch.from_numpy(rng.integers(0, count, self.batch)).to(quality)
         level = torch.stack(levels)[index, torch.arange(self.batch, device=index.device)]
         shown, source = pick(pictures, index), pick(sources, index)

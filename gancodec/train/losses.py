@@ -14,21 +14,31 @@ _WINDOW, _SIGMA = 11, 1.5
 _LUMINANCE, _CONTRAST = 0.01**2, 0.03**2
 
 
-def weighted_mse(x: Planes, reference: Planes) -> Tensor:
-    """(B,) squared error in 8-bit units: Y plus CHROMA_WEIGHT of U and of V, a mean each."""
+def weighted_mse(
+    x: Planes, reference: Planes, *, luma: float = 1.0, chroma: float = CHROMA_WEIGHT
+) -> Tensor:
+    """(B,) squared error in 8-bit units: ``luma`` of Y, ``chroma`` of U and of V, a mean each."""
 
     def plane(a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().mean((1, 2, 3)) * 255.0**2
 
-    return plane(x.y, reference.y) + CHROMA_WEIGHT * (
+    return luma * plane(x.y, reference.y) + chroma * (
         plane(x.u, reference.u) + plane(x.v, reference.v)
     )
 
 
 def psnr_y(x: Planes, reference: Planes) -> Tensor:
     """(B,) PSNR of luma in dB."""
-    mse = (x.y - reference.y).square().mean((1, 2, 3)).clamp_min(1e-10)
-    return -10 * mse.log10()
+    return _psnr(x.y, reference.y)
+
+
+def psnr_uv(x: Planes, reference: Planes) -> Tensor:
+    """(B,) PSNR of both chroma planes together in dB."""
+    return _psnr(torch.cat([x.u, x.v], 1), torch.cat([reference.u, reference.v], 1))
+
+
+def _psnr(a: Tensor, b: Tensor) -> Tensor:
+    return -10 * (a - b).square().mean((1, 2, 3)).clamp_min(1e-10).log10()
 
 
 def ms_ssim(x: Tensor, reference: Tensor) -> Tensor:

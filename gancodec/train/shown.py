@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gancodec.models.synthesis import move_detail
+from gancodec.nn.motion import Displacement
 from gancodec.nn.planes import Planes, pack, unpack
 from gancodec.train.data import planes_from_flat
 from gancodec.train.stages import RollOut
@@ -52,7 +53,9 @@ class ShownRollOut(RollOut):
                     latents = coded.y_hat
             with torch.set_grad_enabled(t >= count - self.window):
                 if detail is not None and field is not None:
-                    detail = move_detail(detail, field, overlap=self.codec.config.overlap)
+                    detail = move_detail(
+                        detail, Displacement(field, overlap=self.codec.config.overlap)
+                    )
                 detail = self.codec.detail(
                     pack(picture),
                     out.features,

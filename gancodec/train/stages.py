@@ -206,7 +206,7 @@ class RollOut:
         intra = self.codec.intra
         coded = intra.prior(intra.analyse(pack(x), level), level, None)
         out = intra.synthesise(coded.y_hat, level)
-        return round_to_8_bit(unpack(out.packed)), out, coded
+        return self.rounded(out), out, coded
 
     def inter(
         self, x: Planes, reference: Planes, field: Tensor, previous: Tensor, quality: Tensor
@@ -218,7 +218,11 @@ class RollOut:
         y = self.codec.inter.analyse(pack(x), predicted, quality)
         coded = self.codec.inter.prior(y, quality, temporal)
         out = self.codec.inter.synthesise(coded.y_hat, predicted, quality)
-        return round_to_8_bit(unpack(out.packed)), out, coded
+        return self.rounded(out), out, coded
+
+    def rounded(self, out: Reconstruction) -> Planes:
+        """The picture that a decoder would have."""
+        return round_to_8_bit(unpack(out.packed), half_up=self.codec.config.round_half_up)
 
     def no_latents(self, like: Planes) -> Tensor:
         """Latents before the first inter frame."""

@@ -9,6 +9,7 @@ import torch
 from gancodec.config import CodecConfig
 from gancodec.models.complexity import kmac_per_pixel
 from gancodec.models.synthesis import DetailSynthesis, move_detail
+from gancodec.nn.motion import Displacement
 
 SMALL = CodecConfig(synthesis_width=16, synthesis_depth=1)
 
@@ -76,10 +77,10 @@ def test_detail_moves_with_the_blocks() -> None:
     torch.manual_seed(2)
     detail = torch.randn(1, 96, 6, 8)
     still = torch.zeros(1, 2, 6, 8)
-    assert torch.allclose(move_detail(detail, still, overlap=True), detail, atol=1e-4)
+    assert torch.allclose(move_detail(detail, Displacement(still)), detail, atol=1e-4)
     right = still.clone()
     right[:, 0] = 32  # quarter samples: a block of eight
-    moved = move_detail(detail, right, overlap=True)
+    moved = move_detail(detail, Displacement(right))
     assert torch.allclose(moved[..., :-1], detail[..., 1:], atol=1e-4)
 
 
