@@ -28,6 +28,7 @@ class Effort(NamedTuple):
         lender: x264's preset whose vectors are candidates.
         steps: rounds in which those move to the best around them, which are candidates, too; see
             `refine_motion`.
+        diagonal: whether those moves include diagonal ones.
         search: whether our own search adds its vectors. It does where there is no x264.
         radius: of our own search; see `search_motion`.
         sweeps: see `choose_field`.
@@ -35,15 +36,16 @@ class Effort(NamedTuple):
 
     lender: str
     steps: tuple[int, ...]
+    diagonal: bool
     search: bool
     radius: int
     sweeps: int
 
 
 EFFORTS: dict[Preset, Effort] = {
-    "fast": Effort(lender="veryfast", steps=(), search=False, radius=5, sweeps=1),
-    "medium": Effort(lender="medium", steps=(2, 1), search=False, radius=8, sweeps=2),
-    "slow": Effort(lender="slow", steps=(2, 1), search=True, radius=8, sweeps=2),
+    "fast": Effort("veryfast", (), diagonal=False, search=False, radius=5, sweeps=1),
+    "medium": Effort("medium", (2, 1), diagonal=False, search=False, radius=8, sweeps=2),
+    "slow": Effort("slow", (2, 1), diagonal=True, search=True, radius=8, sweeps=2),
 }
 
 
@@ -100,9 +102,15 @@ class MotionFinder:
             lent = torch.from_numpy(self._lender.push(*_whole(x)))[None].long()
             fields.append(lent.clamp(-samples.limit, samples.limit))
             if effort.steps:
-                fields.append(
-                    refine_motion(luma, samples, fields[0], penalty=penalty, steps=effort.steps)
+                refined = refine_motion(
+                    luma,
+                    samples,
+                    fields[0],
+                    penalty=penalty,
+                    steps=effort.steps,
+                    diagonal=effort.diagonal,
                 )
+                fields.append(refined)
         if effort.search or not fields:
             fields.append(search_motion(luma, samples, penalty=penalty, radius=effort.radius))
         return torch.cat(fields)

@@ -171,13 +171,10 @@ class QuarterSamples:
         self.shape = (b, h, w)
         self.limit = limit
         self.pad = limit // 4 + 1  # whole vectors stay inside
-        fine = double_resolution(F.pad(luma, (self.pad,) * 4, mode="replicate"))
-        right = (fine + fine.roll(-1, -1)) * 0.5
-        fine = torch.stack([fine, right], -1).flatten(-2)
-        below = (fine + fine.roll(-1, -2)) * 0.5
-        fine = torch.stack([fine, below], -2).flatten(-3, -2)
-        self.stride = fine.shape[-1]
-        self.flat = fine.flatten(1).contiguous()
+        fine = double_resolution(F.pad(luma, (self.pad,) * 4, mode="replicate"))[:, 0]
+        quarters = _with_means(fine)
+        self.stride = quarters.shape[-1]
+        self.flat = quarters.flatten(1)
         self.luma = luma
         ys = (torch.arange(h) + self.pad) * (4 * self.stride)
         xs = (torch.arange(w) + self.pad) * 4
@@ -197,6 +194,19 @@ class QuarterSamples:
         index = self.base + offset.repeat_interleave(8, 1).repeat_interleave(8, 2)
         predicted = torch.gather(self.flat, 1, index.view(b, -1)).view(b, 1, h, w)
         return F.avg_pool2d((predicted - current).abs(), 8)[:, 0] * 64
+
+
+def _with_means(x: Tensor) -> Tensor:
+    """(B, H, W) -> (B, 2H, 2W): samples with the means of neighbouring ones between them."""
+    b, h, w = x.shape
+    out = x.new_empty(b, 2 * h, 2 * w)
+    rows = out[:, ::2]
+    rows[..., ::2] = x
+    torch.add(x[..., :-1], x[..., 1:], out=rows[..., 1:-1:2]).mul_(0.5)
+    rows[..., -1] = x[..., -1]
+    torch.add(rows[:, :-1], rows[:, 1:], out=out[:, 1:-1:2]).mul_(0.5)
+    out[:, -1] = rows[:, -1]
+    return out
 
 
 def _coarse_search(current: Tensor, reference: Tensor, radius: int, penalty: float) -> Tensor:
@@ -249,7 +259,7 @@ def search_motion(
     field = _coarse_search(current, reference.luma, radius, penalty * 0.5)
     field = field.clamp(-reference.limit, reference.limit)
     centre = _median_of_neighbours(field)
-    field = _refined(current, reference, field, centre, (8, 4, 2, 1), penalty, 2)
+    field = _refined(current, reference, field, centre, (8, 4, 2, 1), penalty, 2, _AROUND)
     dense = field.repeat_interleave(2, 2).repeat_interleave(2, 3)
     if not split:
         return dense
@@ -263,13 +273,15 @@ def refine_motion(
     *,
     penalty: float = 0.3,
     steps: tuple[int, ...] = (2, 1),
+    diagonal: bool = True,
 ) -> Tensor:
     """Move each vector of a field (B, 2, H/8, W/8) to the best around it.
 
-    ``steps`` are the distances to its eight neighbours, one round each, in quarter samples; the
-    rest is as in `search_motion`.
+    ``steps`` are the distances to its four neighbours, with ``diagonal`` eight, one round each, in
+    quarter samples; the rest is as in `search_motion`.
     """
-    return _refined(current.contiguous(), reference, field, field, steps, penalty, 1)
+    around = _AROUND if diagonal else _AROUND[:4]
+    return _refined(current.contiguous(), reference, field, field, steps, penalty, 1, around)
 
 
 def _refined(
@@ -280,6 +292,7 @@ def _refined(
     steps: tuple[int, ...],
     penalty: float,
     cell: int,
+    around: tuple[tuple[int, int], ...],
 ) -> Tensor:
     """The best of blocks of 16 (cell=2) or 8 (1) samples; what leads from ``centre`` is priced."""
 
@@ -293,7 +306,7 @@ def _refined(
     best = cost_of(field)
     for step in steps:
         start = field
-        for dy, dx in _AROUND:
+        for dy, dx in around:
             trial = start + start.new_tensor([dx * step, dy * step]).view(1, 2, 1, 1)
             trial = trial.clamp(-samples.limit, samples.limit)
             cost = cost_of(trial)
