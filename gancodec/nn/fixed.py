@@ -98,10 +98,7 @@ class FixedConv2d(nn.Conv2d):
             lower = _largest_sum(low, largest, bias)
             upper = _largest_sum(high, largest, bias * 0) + lower * 2.0**-bits + 1
             if max(lower, upper) < _EXACT_FLOAT32:
-                halves = (high, low) if self.groups > 1 else (torch.cat([high, low]),)
-                layout = torch.channels_last
-                self.low_bits = bits
-                self.halves = tuple(h.float().contiguous(memory_format=layout) for h in halves)
+                self.low_bits, self.halves = bits, (high.float(), low.float())
                 return True
         bits = (round(math.log2(largest)) + 1) // 2
         lower = _largest_sum(weight, 2.0**bits, bias)
@@ -150,8 +147,7 @@ class FixedConv2d(nn.Conv2d):
 
     def _halved_sums(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         if self.halves:
-            sums = [self._sums(x, half) for half in self.halves]
-            high, low = sums if len(sums) == 2 else sums[0].chunk(2, 1)
+            high, low = (self._sums(x, half) for half in self.halves)
         else:
             upper = torch.floor(x * 2.0**-self.low_bits)
             both = torch.cat([upper, torch.add(x, upper, alpha=-(2.0**self.low_bits))])

@@ -294,6 +294,9 @@ class LatentPrior(nn.Module):
 
         ``z_hat`` and ``temporal`` are integers times ``ACTIVATION_ONE`` once frozen.
         """
+        z_hat = z_hat.contiguous(memory_format=torch.channels_last)
+        if temporal is not None:
+            temporal = temporal.contiguous(memory_format=torch.channels_last)
         features = self._features(z_hat, quality, temporal, size)
         limit = CONTEXT_MAX * (1 if self.frozen_tables is None else ACTIVATION_ONE)
         y_hat = features.new_zeros(features.shape[0], 0, *size)
