@@ -7,7 +7,7 @@ weights are the decoder's own, as with every published learned codec, and only n
     u16 height, width of the hyperlatent | strings of all frames: LEB128 length, bytes
 
 The nets work on RGB, and their entropy models on floats: a file decodes where it was made, with
-equal versions of everything. Both directions run on one thread.
+equal versions of everything. Both directions run on one thread unless told otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,6 +50,7 @@ class CompressAiCodec:
         gop: distance between intra frames of a video model; the whole clip unless given, as in
             CompressAI's own evaluation.
         seed: of random weights.
+        threads: 1, or 0 for as many as torch is set to.
 
     Raises:
         UsageError: compressai is missing, or has no such model or quality.
@@ -65,17 +67,21 @@ class CompressAiCodec:
         weights: str | None = None,
         gop: int | None = None,
         seed: int = 0,
+        threads: int = 1,
     ) -> None:
         if quality != int(quality):
             raise UsageError(f"the quality of {model} is a whole number, got {quality:g}")
         if gop is not None and gop < 1:
             raise UsageError(f"gop is the distance between intra frames, at least 1, got {gop}")
+        if threads not in (0, 1):
+            raise UsageError(f"threads is 1, or 0 for torch's own number, got {threads}")
         level = int(quality)
         path = None if weights is None else Path(weights.replace("{quality}", f"{level}"))
         self._nets = build_model(model, level, path, seed=seed)
         self._video = model in VIDEO_MODELS
         self._multiple = _MULTIPLE.get(model, _IMAGE_MULTIPLE)
         self._gop = gop
+        self._threads = one_thread if threads else nullcontext
         self.scores_quality = path is not None
         named = "random weights: speed only"
         if path is not None:
@@ -93,7 +99,7 @@ class CompressAiCodec:
         color = clip.info.color
         shapes: list[tuple[int, int]] = []
         strings: list[bytes] = []
-        with one_thread(), torch.inference_mode():
+        with self._threads(), torch.inference_mode():
             for first in self._gops(len(clip)):
                 frames = clip.frames[first : first + (self._gop or len(clip))]
                 pictures = [self._to_tensor(frames[n : n + 1], color) for n in range(len(frames))]
@@ -122,7 +128,7 @@ class CompressAiCodec:
         color = Color(primaries, transfer, matrix, bool(tags & 1), tags >> 1)
         strings = _strings(data[_HEADER.size :])
         batches: list[tuple[Plane, Plane, Plane]] = []
-        with one_thread(), torch.inference_mode():
+        with self._threads(), torch.inference_mode():
             for first in self._gops(count):
                 frames = min(self._gop or count, count - first)
                 pictures = self._decompress(strings, frames, tuple(shape))

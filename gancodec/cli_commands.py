@@ -27,7 +27,7 @@ def run_encode(chosen: Namespace) -> None:
         name: getattr(chosen, name)
         for name in (
             *("quality", "bitrate", "size", "gop", "preset", "tune", "model", "start", "duration"),
-            *("scale", "fps", "audio", "jobs", "executor", "device"),
+            *("scale", "fps", "audio", "jobs", "executor", "device", "engine"),
         )
         if getattr(chosen, name) is not None  # what was not asked for is left to the defaults
     }
@@ -60,7 +60,7 @@ def run_decode(chosen: Namespace) -> None:
     line = ProgressLine(quiet=chosen.quiet)
     wanted = {
         name: getattr(chosen, name)
-        for name in ("realism", "start", "duration", "jobs", "device")
+        for name in ("realism", "start", "duration", "jobs", "device", "engine")
         if getattr(chosen, name) is not None
     }
     try:
@@ -220,7 +220,9 @@ def run_bench(chosen: Namespace) -> None:
         chosen.frames,
         preset=chosen.preset,
         threads=chosen.threads,
+        jobs=chosen.jobs,
         device=chosen.device or "cpu",
+        neural=chosen.neural,
     )
     if chosen.json:
         _print_json(report.to_dict())
@@ -258,6 +260,16 @@ def run_train(chosen: Namespace) -> None:
     train(Recipe.read(path))
 
 
+def run_export(chosen: Namespace) -> None:
+    """``gancodec export``."""
+    from gancodec.onnx_files import export_onnx
+
+    wanted = {} if chosen.model is None else {"model": chosen.model}
+    files = export_onnx(chosen.onnx, **wanted, overwrite=chosen.overwrite)
+    size = sum(file.stat().st_size for file in files)
+    say(f"wrote {len(files)} files to {printable(chosen.onnx)}, {in_bytes(size)}")
+
+
 COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "encode": run_encode,
     "decode": run_decode,
@@ -270,4 +282,5 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "demo": run_demo,
     "eval": run_eval,
     "train": run_train,
+    "export": run_export,
 }

@@ -37,7 +37,10 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (_add_encode, _add_decode, _add_inspection, _add_measurement, _add_eval, _add_train):
+    for add in (
+        *(_add_encode, _add_decode, _add_inspection, _add_measurement, _add_eval, _add_train),
+        _add_export,
+    ):
         add(commands)
     return parser
 
@@ -96,6 +99,7 @@ def _add_encode(commands: Any) -> None:
         metavar="WHERE",
         help="processes (default), or a Dask scheduler whose workers do it: tcp://host:8786",
     )
+    _add_engine(p, "torch", "onnx")
     p.add_argument(
         "--resume", action="store_true", help="go on where the same encode was interrupted"
     )
@@ -109,6 +113,7 @@ def _add_decode(commands: Any) -> None:
         metavar="0..1",
         help="0 shows only what was coded, which is the default, 1 all of the synthesised detail",
     )
+    _add_engine(p, "torch", "onnx", "auto")
     p.add_argument("--conceal", action="store_true", help="step over damage instead of stopping")
     p.add_argument(
         "--lossless", action="store_true", help="exact frames also in .mkv, .mp4 and .webm"
@@ -150,6 +155,15 @@ def _transcoder(commands: Any, name: str, source: str, target: str, about: str) 
 
 def _add_device(p: argparse.ArgumentParser) -> None:
     p.add_argument("--device", metavar="D", help="where the nets run: cpu (default), cuda, cuda:1")
+
+
+def _add_engine(p: argparse.ArgumentParser, *names: str) -> None:
+    p.add_argument(
+        "--engine",
+        choices=names,
+        help="what runs the nets: torch, which is the default, or onnxruntime (gancodec[fast])"
+        + (", or what is faster on this clip" if "auto" in names else ""),
+    )
 
 
 def _add_jobs(p: argparse.ArgumentParser) -> None:
@@ -205,7 +219,7 @@ def _add_measurement(commands: Any) -> None:
     _add_device(p)
     _add_json(p)
 
-    p = _plain(commands, "bench", "measure the speed of this machine, beside x264")
+    p = _plain(commands, "bench", "measure the speed of this machine, beside other codecs")
     p.add_argument(
         "--size",
         type=checked(parse_picture_size),
@@ -218,7 +232,13 @@ def _add_measurement(commands: Any) -> None:
         "--preset", choices=("fast", "medium", "slow"), default="medium", help="encoder's"
     )
     p.add_argument(
-        "--threads", type=count(), default=1, metavar="N", help="of torch and x264; default 1"
+        "--threads", type=count(), default=1, metavar="N", help="of every codec; default 1"
+    )
+    p.add_argument(
+        "--jobs", type=count(), default=1, metavar="N", help="processes at once; default 1"
+    )
+    p.add_argument(
+        "--neural", action="store_true", help="CompressAI's ssf2020 as well; takes half a minute"
     )
     _add_device(p)
     _add_json(p)
@@ -310,6 +330,15 @@ def _add_anchor(p: Parser) -> None:
 def _add_train(commands: Any) -> None:
     p = _plain(commands, "train", "train a model from a recipe")
     p.add_argument("recipe", metavar="RECIPE.toml", help="what to train, on what, for how long")
+
+
+def _add_export(commands: Any) -> None:
+    p = _plain(commands, "export", "write the float nets of a model as .onnx files")
+    p.add_argument("--onnx", required=True, metavar="FOLDER", help="where to write them")
+    p.add_argument("--model", metavar="NAME", help="weights, see `gancodec models`")
+    p.add_argument(
+        "-y", "--force", dest="overwrite", action="store_true", help="replace existing files"
+    )
 
 
 def _plain(commands: Any, name: str, about: str) -> Parser:

@@ -12,6 +12,7 @@ QUALITY_LEVELS = 64  # one model serves all: 0 is the smallest file, 63 the best
 # 1 % of likeness, so that pictures are shown as they were coded (docs/decisions.md).
 REALISM = 0.0
 Preset = Literal["fast", "medium", "slow"]
+Engine = Literal["torch", "onnx", "auto"]  # what runs the float nets; auto: what is faster
 Tune = Literal["perceptual", "fidelity"]
 # Weights for either taste: trained for what people look at, or for squared error alone.
 TUNED: dict[Tune, str] = {"perceptual": "base.v5", "fidelity": "base.v3"}

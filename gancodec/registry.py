@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from gancodec.bitstream import ModelRef, TableSet
-from gancodec.config import CodecConfig
-from gancodec.errors import CorruptError, ModelError
+from gancodec.config import CodecConfig, Engine
+from gancodec.engine import check_engine, with_onnx
+from gancodec.errors import CorruptError, ModelError, UsageError
 from gancodec.models.compress import GanCodec
 from gancodec.models.motion_coding import TABLES as MOTION_TABLE_COUNT
+from gancodec.models.onnx_nets import NETS
 from gancodec.nn.fixed import ACTIVATION_ONE, CONTEXT_MAX, exact_arithmetic
 from gancodec.nn.prior import SCALES, LatentPrior
 
@@ -80,10 +82,15 @@ def _folders() -> list[Path]:
     return [PACKAGED, *(Path(p) for p in extra.split(os.pathsep) if p)]
 
 
-def load_model(name: str, device: str = "cpu") -> Model:
+def load_model(name: str, device: str = "cpu", *, engine: Engine = "torch") -> Model:
     """A model of the package by its name, or of a folder that has a manifest by its path.
 
+    Args:
+        device: where its float nets run; give encoders and decoders the same.
+        engine: what runs them: "torch", or "onnx" for onnxruntime.
+
     Raises:
+        UsageError: the engine cannot be had; ``auto`` is for whole files, whose size is known.
         ModelError: unknown name, wrong hash, foreign tensors, or a failed known-answer test.
     """
     if name not in list_models() and Path(name).is_dir():
@@ -91,7 +98,15 @@ def load_model(name: str, device: str = "cpu") -> Model:
         known = os.environ.get("GANCODEC_MODELS", "").split(os.pathsep)
         if folder not in known:  # for worker processes, too, and for a decode of what comes out
             os.environ["GANCODEC_MODELS"] = os.pathsep.join(filter(None, [*known, folder]))
-    return _load(name, device)
+    model = _load(name, device)
+    if check_engine(engine, device) == "auto":
+        raise UsageError("engine auto needs a clip to measure on: load a model for torch or onnx")
+    return model if engine == "torch" else running_in_onnx(model)
+
+
+def running_in_onnx(model: Model, nets: Collection[str] = NETS) -> Model:
+    """The same model with the nets of these names, if any, in onnxruntime."""
+    return replace(model, nets=with_onnx(model.nets, nets)) if nets else model
 
 
 def _first_of(folder: Path) -> str:
@@ -104,8 +119,10 @@ def _first_of(folder: Path) -> str:
         ) from error
 
 
-def find_model(references: Iterable[ModelRef], device: str = "cpu") -> Model:
-    """The model that a file names, found by its entropy weights' hash.
+def find_model(
+    references: Iterable[ModelRef], device: str = "cpu", *, engine: Engine = "torch"
+) -> Model:
+    """The model that a file names, found by its entropy weights' hash; loaded as `load_model` does.
 
     A synthesis head of another hash is an error too: the picture would not be what was encoded.
 
@@ -121,7 +138,7 @@ def find_model(references: Iterable[ModelRef], device: str = "cpu") -> Model:
         if entry["codec"]["sha256"] == ref.sha256.hex():
             same_codec = name
             if head is None or entry["detail"]["sha256"] == head.sha256.hex():
-                return load_model(name, device)
+                return load_model(name, device, engine=engine)
     if head is not None and same_codec:
         raise ModelError(
             f"the file was made with the synthesis head of {head.name!r} "

@@ -27,7 +27,9 @@ LAYERS: dict[str, set[str]] = {
     "scene": {"types"},
     "weights": set(),  # data, with an empty __init__
     "models": {"nn", "config", "types", "errors"},
+    "engine": {"models", "nn", "config", "errors"},  # onnxruntime for the models' float nets
     "registry": {  # from a name to a model that is ready to code
+        "engine",
         "models",
         "nn",
         "bitstream",  # the probability tables that come with the weights
@@ -66,11 +68,13 @@ LAYERS: dict[str, set[str]] = {
         "codec",
         "video",
         "bitstream",
+        "engine",  # whether it can be had, and what it is good for
         "registry",
         "config",
         "types",
         "errors",
     },
+    "onnx_files": {"models", "nn", "registry", "config", "errors"},
     "probe": {"bitstream", "errors"},
     "train": {
         "codec",  # the table in a weights card is measured with the real codec
@@ -111,15 +115,25 @@ LAYERS: dict[str, set[str]] = {
         "types",
         "errors",
     },
+    "stopwatch": set(),  # seconds by part, of modules and functions that know nothing of it
+    "bench_report": {"terminal"},
+    "bench_peers": {"eval", "fileio.parallel", "errors"},
     "bench": {
+        "bench_peers",
+        "bench_report",
+        "stopwatch",
         "codec",
-        "fileio.parallel",  # how many cores there are to use
+        "models",  # what the nets cost, and a class whose calls are timed
+        "nn.planes",
+        "bitstream",  # classes whose calls are timed
+        "fileio",
         "registry",
-        "eval.anchors",
-        "terminal",
-        "video.synth",
+        "eval",
+        "train.compressai_bridge",  # whether it is there, before anything runs
+        "video",
         "config",
         "types",
+        "errors",
     },
     "demo": {
         "fileio",
@@ -144,6 +158,7 @@ LAYERS: dict[str, set[str]] = {
         "demo",
         "eval",
         "fileio",
+        "onnx_files",
         "probe",
         "progress",
         "registry",
@@ -163,6 +178,7 @@ HOMES: dict[str, set[str]] = {
     "torchvision": {"train.compressai_bridge"},
     "torch_geometric": {"train.compressai_bridge"},
     "constriction": {"bitstream"},
+    "onnxruntime": {"engine"},  # optional, and never what picks a table
     "skimage": {"eval"},
     "scipy": {"eval"},
     "matplotlib": {"eval", "train"},
@@ -171,7 +187,7 @@ HOMES: dict[str, set[str]] = {
     # What is absent here answers `--help` and `probe` before torch could have loaded.
     "torch": {
         *("nn", "models", "registry", "effort", "refine", "codec", "fileio", "train", "eval"),
-        *("selftest", "bench"),  # they set and measure torch itself
+        *("engine", "selftest", "bench", "stopwatch"),  # they set and measure torch itself
     },
 }
 

@@ -29,14 +29,15 @@ from gancodec.bitstream.chunks import Source
 from gancodec.bitstream.header import DEFAULT_LIMITS
 from gancodec.bitstream.seeking import read_index
 from gancodec.codec import Decoder
-from gancodec.config import REALISM
+from gancodec.config import REALISM, Engine
+from gancodec.engine import nets_in_onnx
 from gancodec.errors import CorruptError
 from gancodec.fileio.concealment import Timeline
 from gancodec.fileio.ends import is_seekable
 from gancodec.fileio.headers import info_of
 from gancodec.fileio.input_clip import gop_bytes
 from gancodec.fileio.parallel import BUDGET_BYTES, Work, Workers, one_thread
-from gancodec.registry import find_model
+from gancodec.registry import find_model, running_in_onnx
 from gancodec.types import FrameBatch, FrameType, VideoInfo
 from gancodec.video.timeline import TYPING_TOLERANCE
 
@@ -51,6 +52,7 @@ class DecodeTask:
         first, stop: which frames of it are wanted; those before ``first`` are decoded as well.
         name: what to call it in a sentence.
         conceal: give what could be decoded instead of raising.
+        onnx_nets: names of the nets that run in onnxruntime.
     """
 
     info: VideoInfo
@@ -62,6 +64,7 @@ class DecodeTask:
     stop: int
     name: str
     conceal: bool = False
+    onnx_nets: tuple[str, ...] = ()
 
 
 class DecodedGop(NamedTuple):
@@ -78,12 +81,8 @@ def decode_frames(task: DecodeTask) -> Iterator[FrameBatch]:
         CorruptError: the bytes are no frames, or other symbols than were encoded.
     """
     gop = task.gop
-    decoder = Decoder(
-        task.info,
-        find_model(task.references, task.device),
-        realism=task.realism,
-        device=task.device,
-    )
+    model = running_in_onnx(find_model(task.references, task.device), task.onnx_nets)
+    decoder = Decoder(task.info, model, realism=task.realism, device=task.device)
     for n in range(task.stop):
         frame = gop.frames[n]
         if n == 0 and frame.kind != FrameType.INTRA:
@@ -152,6 +151,7 @@ class DecodeJob:
     start: Fraction | None = None
     end: Fraction | None = None
     device: str = "cpu"
+    engine: Engine = "torch"
     conceal: bool = False
     lossless: bool = False
 
@@ -216,9 +216,18 @@ class Playback:
         self._cut = _Cut(job, self.info.time_base)
         self._index = stored_index(stream)
         self._references = self.reader.models
-        find_model(self._references, job.device)  # before anything is written
+        model = find_model(self._references, job.device)  # before anything is written
         self.timeline = Timeline(self.info, self.reader.header.start_pts, self._index)
         self._promised = self.reader.header.n_frames
+        with one_thread():  # as GOPs are decoded; chosen here for all, lest workers disagree
+            self._onnx_nets = nets_in_onnx(
+                job.engine,
+                model.nets,
+                (self.info.height, self.info.width),
+                frames=self.total_frames,
+                realism=job.realism,
+                device=job.device,
+            )
 
     @property
     def total_frames(self) -> int | None:
@@ -319,6 +328,7 @@ class Playback:
             stop=stop,
             name=f"GOP {number} at byte {gop.offset} ({seconds:.3f} s)",
             conceal=self.job.conceal,
+            onnx_nets=self._onnx_nets,
         )
 
     def _numbered(self) -> Iterator[tuple[int, Event]]:

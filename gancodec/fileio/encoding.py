@@ -29,7 +29,7 @@ from gancodec.bitstream import (
 from gancodec.bitstream.chunks import FRAMING_BYTES
 from gancodec.bitstream.gops import INDEX_ENTRY_BYTES, pack_gop
 from gancodec.codec import Encoder
-from gancodec.config import EncodeOptions
+from gancodec.config import EncodeOptions, Engine
 from gancodec.errors import CorruptError, InputError, ModelError
 from gancodec.fileio.headers import header_of, ticks_per_frame
 from gancodec.fileio.input_clip import InputClip, gop_bytes, paced, read_gops
@@ -51,6 +51,7 @@ class EncodeJob:
     device: str = "cpu"
     version: str = ""  # of gancodec: another one may code differently
     goal: str = ""  # the rate that the quality was chosen for
+    engine: Engine = "torch"
 
     def at_quality(self, quality: float) -> EncodeJob:
         """The same with another quality."""
@@ -59,8 +60,11 @@ class EncodeJob:
     def settings_hash(self) -> int:
         """64 bits over all settings; not over the input, nor over what leaves the bytes alone."""
         clip = self.clip
+        # Floats decide, and engines differ in their last bits as devices do.
+        engine = [] if self.engine == "torch" else [self.engine]
         settings = [
             *(self.version, self.goal, asdict(self.options), self.device.partition(":")[0]),
+            *engine,
             *(clip.start, clip.duration, clip.scale, clip.fps, clip.audio, dict(self.metadata)),
         ]
         return _hash_64(json.dumps(settings, sort_keys=True, default=str).encode())
@@ -84,6 +88,7 @@ class GopTask:
     options: EncodeOptions
     references: tuple[ModelRef, ...]
     device: str
+    engine: Engine
     frames: FrameBatch
 
 
@@ -93,7 +98,7 @@ def encode_gop(task: GopTask) -> Gop:
     Raises:
         ModelError: this machine's weights of that name are others.
     """
-    model = load_model(task.options.model, task.device)
+    model = load_model(task.options.model, task.device, engine=task.engine)
     if model.references != task.references:
         raise ModelError(
             f"the weights {task.options.model!r} differ between the machines of this encode; "
@@ -181,7 +186,8 @@ class OpenClip:
 
     def task(self, frames: FrameBatch, options: EncodeOptions) -> GopTask:
         """One GOP for a worker."""
-        return GopTask(self.info, options, self.models, self.job.device, frames)
+        job = self.job
+        return GopTask(self.info, options, self.models, job.device, job.engine, frames)
 
     def coded(self, workers: Workers) -> Iterator[Gop]:
         """The GOPs that are left, coded, in order."""

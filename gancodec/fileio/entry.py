@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gancodec.config import REALISM, TUNED, EncodeOptions, Preset, Tune
+from gancodec.config import REALISM, TUNED, EncodeOptions, Engine, Preset, Tune
+from gancodec.engine import check_engine
 from gancodec.errors import UsageError
 from gancodec.fileio.cluster import PROCESSES, on_cluster
 from gancodec.fileio.decoding import DecodeJob, Playback
@@ -58,6 +59,7 @@ def encode(
     jobs: int | None = None,
     executor: Executor | str | None = None,
     device: str = "cpu",
+    engine: Engine = "torch",
     resume: bool = False,
     overwrite: bool = False,
     progress: Report | None = None,
@@ -87,6 +89,8 @@ def encode(
             scheduler whose workers do it, ``jobs`` GOPs at once or one for each of their threads;
             or any `concurrent.futures.Executor`.
         device: where the float nets run.
+        engine: what runs them: "torch", or "onnx" for onnxruntime, which is faster and codes
+            a little otherwise, as another machine would.
         resume: take up an interrupted encode of the same input with the same settings.
         overwrite: replace an existing target.
         progress: called with a `Progress` after every GOP.
@@ -100,6 +104,11 @@ def encode(
     check_paths(source, target, overwrite)
     if audio not in ("copy", "opus", "none"):
         raise UsageError(f"audio is copy, opus or none, got {audio!r}")
+    if check_engine(engine, device) == "auto":
+        raise UsageError(
+            "engine auto asks a stopwatch, on which the bytes of a file must not depend: "
+            "encode with torch or onnx"
+        )
     goal = _goal(quality, bitrate, size)
     options = EncodeOptions(
         quality=float(_DEFAULTS.quality if quality is None else quality),
@@ -116,7 +125,9 @@ def encode(
         fps=None if fps is None else _rate(fps),
         audio=audio,
     )
-    job = EncodeJob(clip, options, _metadata(metadata), check_device(device), _VERSION)
+    job = EncodeJob(
+        clip, options, _metadata(metadata), check_device(device), _VERSION, engine=engine
+    )
     with ExitStack() as stack:
         if executor == PROCESSES:
             executor = None
@@ -146,6 +157,7 @@ def decode(
     jobs: int | None = None,
     executor: Executor | None = None,
     device: str = "cpu",
+    engine: Engine = "torch",
     conceal: bool = False,
     lossless: bool = False,
     overwrite: bool = False,
@@ -160,6 +172,8 @@ def decode(
         realism: 0 shows the faithful picture, 1 all of the synthesis head.
         start: where to begin, in seconds or ``"h:mm:ss"``; ``duration``: how much to take.
         jobs, executor, device: as for `encode`.
+        engine: "torch", or "onnx" for onnxruntime, whose pictures differ by a level here and
+            there; "auto" measures which is faster, and so may differ from one time to the next.
         conceal: step over damage: lost frames are filled with the picture before them, so that
             the clip keeps its length; ``lost`` and ``damage`` of the result say where.
         lossless: exact frames also in ``.mkv`` and the like.
@@ -173,6 +187,7 @@ def decode(
         ModelError: the weights it was made with are not here.
     """
     check_paths(source, target, overwrite)
+    check_engine(engine, device)
     if not 0 <= realism <= 1:
         raise UsageError(f"realism is 0 to 1, got {realism}")
     begin = None if start is None else parse_time(start)
@@ -184,6 +199,7 @@ def decode(
         start=begin or None,
         end=None if length is None else (begin or Fraction(0)) + length,
         device=check_device(device),
+        engine=engine,
         conceal=conceal,
         lossless=lossless,
     )

@@ -12,12 +12,13 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from types import ModuleType, TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -266,3 +267,51 @@ class _Process(SpawnProcess):
 
 class _Context(SpawnContext):
     Process = _Process
+
+
+# ── All at once, to measure what a machine does with several ────────────────────────────────
+
+_PATIENCE_SECONDS = 3600.0  # for the slowest of those that are to meet
+_barrier: Barrier | None = None  # of this process, where it is one of several
+
+Meet = Callable[[], object]
+
+
+def run_together(
+    function: Callable[[_Task, Meet], _Result], tasks: Sequence[_Task]
+) -> list[_Result]:
+    """Results of tasks that run at once, each in a process of its own.
+
+    ``function`` gets a task and a call that returns when all the others have made it, too.
+
+    Raises:
+        InputError: a process died.
+        GancodecError: whatever a task raised; the others are stopped at their next meeting.
+    """
+    context = _Context()
+    meeting = (context.Barrier(len(tasks), timeout=_PATIENCE_SECONDS),)
+    with ProcessPoolExecutor(
+        len(tasks), mp_context=context, initializer=_begin_together, initargs=meeting
+    ) as pool:
+        futures = [pool.submit(_one_of_all, function, task) for task in tasks]
+        errors = [error for f in futures if (error := f.exception()) is not None]
+    for error in sorted(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
+        if isinstance(error, BrokenExecutor):
+            raise InputError("a process died, most likely for lack of memory") from error
+        raise error
+    return [f.result() for f in futures]
+
+
+def _begin_together(barrier: Barrier) -> None:
+    global _barrier  # a barrier reaches a process when it starts, not with a task
+    _begin_worker()
+    _barrier = barrier
+
+
+def _one_of_all(function: Callable[[_Task, Meet], _Result], task: _Task) -> _Result:
+    assert _barrier is not None
+    try:
+        return function(task, _barrier.wait)
+    except BaseException:
+        _barrier.abort()
+        raise

@@ -16,31 +16,36 @@ import numpy as np
 import numpy.typing as npt
 
 from gancodec.bitstream import Gop, IndexEntry, ModelRef, Reader
-from gancodec.config import REALISM
+from gancodec.config import REALISM, Engine
+from gancodec.engine import check_engine, nets_in_onnx
 from gancodec.errors import UsageError
 from gancodec.fileio.decoding import DecodeTask, decode_frames, no_frames
 from gancodec.fileio.ends import check_device, is_seekable, open_file
 from gancodec.fileio.headers import info_of
 from gancodec.fileio.parallel import one_thread
+from gancodec.registry import find_model
 from gancodec.types import FrameBatch, VideoInfo
 
 _Source = str | os.PathLike[str] | BinaryIO
 
 
-def open(source: _Source, *, realism: float = REALISM, device: str = "cpu") -> Video:
+def open(
+    source: _Source, *, realism: float = REALISM, device: str = "cpu", engine: Engine = "torch"
+) -> Video:
     """Open a ``.gvc`` file to take frames from it by number or by time.
 
     Args:
         source: a file name, or a binary stream that can seek.
         realism: 0 shows the faithful picture, 1 all of the synthesis head.
         device: where the float nets run.
+        engine: what runs them, as for `gancodec.decode`.
 
     Raises:
         InputError: it cannot be read.
         UsageError: it is a pipe, or the options make no sense.
         BitstreamError: it is damaged, or needs a newer version.
     """
-    return Video(source, realism=realism, device=device)
+    return Video(source, realism=realism, device=device, engine=engine)
 
 
 class Video:
@@ -54,12 +59,21 @@ class Video:
     may share a `Video`: they wait for each other; for more speed, open one each.
     """
 
-    def __init__(self, source: _Source, *, realism: float = REALISM, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        source: _Source,
+        *,
+        realism: float = REALISM,
+        device: str = "cpu",
+        engine: Engine = "torch",
+    ) -> None:
         if not 0 <= realism <= 1:
             raise UsageError(f"realism is 0 to 1, got {realism}")
         self._lock = threading.RLock()
         self._realism = realism
+        self._engine = check_engine(engine, device)
         self._device = check_device(device)
+        self._onnx_nets: tuple[str, ...] | None = None  # chosen when the first GOP is decoded
         with ExitStack() as stack:
             if isinstance(source, str | os.PathLike):
                 stream = stack.enter_context(open_file(source))
@@ -241,7 +255,23 @@ class Video:
             first=0,
             stop=len(gop.frames),
             name=f"GOP {number} at byte {gop.offset} ({seconds:.3f} s)",
+            onnx_nets=self._nets_in_onnx(),
         )
+
+    def _nets_in_onnx(self) -> tuple[str, ...]:
+        if self._onnx_nets is None and self._engine == "torch":
+            self._onnx_nets = ()
+        elif self._onnx_nets is None:
+            with one_thread():  # as GOPs are decoded
+                self._onnx_nets = nets_in_onnx(
+                    self._engine,
+                    find_model(self.models, self._device).nets,
+                    (self._header.height, self._header.width),
+                    frames=len(self),
+                    realism=self._realism,
+                    device=self._device,
+                )
+        return self._onnx_nets
 
     def _read(self, entry: IndexEntry) -> Gop:
         with self._lock:

@@ -48,6 +48,26 @@ def kmac_per_pixel(config: CodecConfig) -> dict[str, float]:
     hyper-analysis, and synthesis. An encoder is what goes before: analysis and hyper-analysis;
     it runs the decoder's part, too.
     """
+    total = dict.fromkeys(
+        ("intra_encoder", "intra_decoder", "inter_encoder", "inter_decoder", "detail"), 0.0
+    )
+    for name, kmac in _kmac_per_layer(config).items():
+        total[part_of(name)] += kmac
+    return total
+
+
+def kmac_per_net(config: CodecConfig) -> dict[str, float]:
+    """The same by net: ``intra.analysis``, ``inter.synthesis`` and so on, and ``detail``."""
+    total: dict[str, float] = {}
+    for name, kmac in _kmac_per_layer(config).items():
+        codec, net = name.split(".")[:2]
+        key = codec if codec == "detail" else f"{codec}.{net}"
+        total[key] = total.get(key, 0.0) + kmac
+    return total
+
+
+def _kmac_per_layer(config: CodecConfig) -> dict[str, float]:
+    """Thousands of MAC a luma sample of each convolution, by its name."""
     with torch.random.fork_rng(devices=[]):
         nets = GanCodec(config).eval()
     side = _SIDE // 8
@@ -63,12 +83,8 @@ def kmac_per_pixel(config: CodecConfig) -> dict[str, float]:
         out = nets.inter.synthesise(nets.inter.prior(y, quality, temporal).y_hat, x, quality)
         nets.detail(x, out.features, quality, intra=False, before=x)
 
-    total = dict.fromkeys(
-        ("intra_encoder", "intra_decoder", "inter_encoder", "inter_decoder", "detail"), 0.0
-    )
-    for name, macs in convolution_macs(nets, run).items():
-        total[part_of(name)] += macs / _SIDE**2 / 1000
-    return total
+    macs = convolution_macs(nets, run)
+    return {name: count / _SIDE**2 / 1000 for name, count in macs.items()}
 
 
 def part_of(name: str) -> str:

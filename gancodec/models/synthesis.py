@@ -70,9 +70,7 @@ class DetailSynthesis(nn.Module):
                 start of a GOP.
             seed, time: (B,) whole numbers that the noise is a hash of; 0 unless given.
         """
-        x = self.picture(packed) + (self.intra if intra else self.inter)(features)
-        if self.memory is not None and before is not None:
-            x = x + self.memory(before)
+        noise = None
         if self.noise is not None:
             zero = torch.zeros(len(packed), dtype=torch.int64, device=packed.device)
             planes = hashed_noise(
@@ -81,7 +79,25 @@ class DetailSynthesis(nn.Module):
                 self.noise.in_channels,
                 (packed.shape[2], packed.shape[3]),
             )
-            x = x + self.noise(planes.contiguous(memory_format=torch.channels_last))
+            noise = planes.contiguous(memory_format=torch.channels_last)
+        return self.paint(packed, features, before, noise, quality, intra=intra)
+
+    def paint(
+        self,
+        packed: Tensor,
+        features: Tensor,
+        before: Tensor | None,
+        noise: Tensor | None,
+        quality: Tensor,
+        *,
+        intra: bool,
+    ) -> Tensor:
+        """What `forward` does with its ``noise`` (B, N, h, w), which is all of it that is a net."""
+        x = self.picture(packed) + (self.intra if intra else self.inter)(features)
+        if self.memory is not None and before is not None:
+            x = x + self.memory(before)
+        if self.noise is not None and noise is not None:
+            x = x + self.noise(noise)
         detail: Tensor = self.leave(self.blocks(x * self.tune(quality)))
         return detail
 

@@ -117,7 +117,8 @@ def test_models(call: Run) -> None:
     assert len(listed[MODEL]["codec"]["sha256"]) == 64
 
 
-def test_bench(call: Run) -> None:
+def test_bench(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gancodec.bench._STARTUPS", 1)
     result = call("bench", "--size", "32x32", "--frames", 1, "--preset", "fast", "--json")
     assert (result.code, result.err) == (0, "")
     found = json.loads(result.out)

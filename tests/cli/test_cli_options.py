@@ -17,7 +17,7 @@ from gancodec.cli_options import build_parser, files_of
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     *("encode", "decode", "probe", "verify", "selftest"),
-    *("models", "compare", "bench", "demo", "eval", "train"),
+    *("models", "compare", "bench", "demo", "eval", "train", "export"),
 )
 
 
@@ -81,11 +81,13 @@ def test_no_command_prints_help_and_fails(call: Run) -> None:
         (["encode", "a", "b", "--fps", "0"], "'0' is not a frame rate"),
         (["encode", "a", "b", "--scale", "640"], "'640' is no picture size"),
         (["encode", "a", "b", "--audio", "mp3"], "invalid choice: 'mp3'"),
+        (["encode", "a", "b", "--engine", "auto"], "invalid choice: 'auto'"),
         (["decode", "a", "b", "--realism", "1.5"], "realism is 0 to 1, got '1.5'"),
         (["compare", "a", "b", "-m", "beauty"], "there is no metric 'beauty'"),
         (["bench", "--size", "640x-2"], "'640x-2' is no picture size"),
         (["probe"], "required: FILE"),
         (["train"], "required: RECIPE.toml"),
+        (["export"], "required: --onnx"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -118,7 +120,7 @@ def test_every_option_of_encode_arrives() -> None:
     words = (
         "encode a b --bitrate 150k --gop 12 --preset slow --model m -ss 1:02.5 -t 500ms --scale "
         "640x-2 --fps 30000/1001 --audio opus --jobs 3 --executor tcp://host:8786 "
-        "--device cuda --resume"
+        "--device cuda --engine onnx --resume"
     )
     chosen = vars(build_parser().parse_args(words.split()))
     assert {key: value for key, value in chosen.items() if value not in (None, False)} == {
@@ -136,6 +138,7 @@ def test_every_option_of_encode_arrives() -> None:
         "jobs": 3,
         "executor": "tcp://host:8786",
         "device": "cuda",
+        "engine": "onnx",
         "resume": True,
     }
 

@@ -161,6 +161,8 @@ def test_models_and_weights_that_do_not_fit(
         build_codec("compressai", 1.5)
     with pytest.raises(UsageError, match="gop"):
         build_codec("compressai", 1, {"gop": 0})
+    with pytest.raises(UsageError, match="threads is 1, or 0"):
+        build_codec("compressai", 1, {"threads": 2})
     with pytest.raises(ModelError, match="cannot be read"):
         build_codec("compressai", 1, {"weights": str(tmp_path / "nothing")})
     (tmp_path / "junk").write_bytes(b"junk")
