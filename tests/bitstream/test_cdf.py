@@ -127,6 +127,9 @@ def test_fitting_to_counts() -> None:
     outside = (values < prior.offsets[1]) | (values > -prior.offsets[1])
     assert counts[1][-1] == (outside & (index == 1)).sum()
     assert counts[0][-prior.offsets[0]] == ((values == 0) & (index == 0)).sum()
+    in_use = dict(prior.count(values[index == 1], index[index == 1]))
+    assert list(in_use) == [1]
+    assert np.array_equal(in_use[1], counts[1])
 
     fitted = tables_from_histograms(counts, prior)
     for table in range(2):

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancodec.nn.motion import MOTION_LIMIT, double_resolution, search_motion, warp
+from gancodec.nn.motion import (
+    MOTION_LIMIT,
+    Displacement,
+    QuarterSamples,
+    double_resolution,
+    search_motion,
+    warp,
+)
 from gancodec.nn.planes import Planes, pack, round_to_8_bit, unpack
 
 
@@ -127,3 +134,39 @@ def test_overlap_fades_from_one_block_to_the_next() -> None:
     assert torch.allclose(shift[36:52], torch.full((16,), 8.0), atol=1e-3)
     hard = (warp(planes, field, overlap=False).y - ramp)[0, 0, 16] * 255
     assert torch.allclose(hard[:52], torch.tensor([0.0] * 32 + [8.0] * 20), atol=1e-3)
+
+
+def test_half_samples_are_those_of_the_six_taps() -> None:
+    x = texture(24, 40, 5)
+    taps = torch.tensor([1.0, -5.0, 20.0, 20.0, -5.0, 1.0]) / 32
+    fine = double_resolution(x)
+    assert torch.equal(fine[..., ::2, ::2], x)
+    across = F.conv2d(F.pad(x, (2, 3, 0, 0), mode="replicate"), taps.view(1, 1, 1, 6))
+    assert torch.allclose(fine[..., ::2, 1::2], across, atol=1e-3)
+    down = F.conv2d(F.pad(x, (0, 0, 2, 3), mode="replicate"), taps.view(1, 1, 6, 1))
+    assert torch.allclose(fine[..., 1::2, ::2], down, atol=1e-3)
+
+
+def test_the_search_sees_what_the_warp_will_give() -> None:
+    """Inside the picture, where vectors agree, the search's samples are the prediction."""
+    luma = texture(64, 80, 6)
+    samples = QuarterSamples(luma, 40)
+    for vector in ((0, 0), (5, -3), (-7, 2), (40, -40), (1, 39)):
+        field = torch.tensor(vector).view(1, 2, 1, 1).expand(1, 2, 8, 10)
+        moved = warp(planes_of(luma), field).y * 255
+        assert samples.differences(field, moved)[:, 2:-2, 2:-2].max() < 64 * 0.01
+
+
+def test_one_displacement_serves_pictures_and_gradients() -> None:
+    """What decoding has cached must not keep training from its gradients."""
+    planes = planes_of(texture(32, 48, 7))
+    field = torch.randint(-9, 9, (1, 2, 4, 6))
+    with torch.inference_mode():
+        moved = Displacement(field)
+        shown = warp(planes, moved)
+    luma = planes.y.clone().requires_grad_()
+    again = warp(planes._replace(y=luma), field)
+    assert torch.equal(again.y.detach(), shown.y)
+    again.y.sum().backward()  # type: ignore[no-untyped-call]
+    assert luma.grad is not None
+    assert float(luma.grad.sum()) == pytest.approx(luma.numel(), rel=1e-4)

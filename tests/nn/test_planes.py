@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gancodec.nn.planes import BLOCK, frame_of, planes_of
+from gancodec.nn.planes import BLOCK, Planes, frame_of, planes_of, round_to_8_bit
 from gancodec.types import FrameBatch, VideoInfo
 
 
@@ -34,3 +34,22 @@ def test_there_and_back(height: int, width: int, frame: int) -> None:
     for name in ("y", "u", "v"):
         assert np.array_equal(getattr(back, name)[0], getattr(batch, name)[frame])
     assert back.pts.tolist() == [7]
+
+
+def test_halves_go_up_whatever_the_last_bit() -> None:
+    whole = torch.arange(255.0)
+    for noise in (-1e-6, 0.0, 1e-6):
+        x = ((whole + 0.5) / 255 + noise).view(1, 1, 5, 51)
+        rounded = round_to_8_bit(Planes(x, x, x)).y.flatten() * 255
+        assert torch.equal(rounded.round(), whole + 1)
+    less = ((whole + 0.49) / 255).view(1, 1, 5, 51)
+    assert torch.equal((round_to_8_bit(Planes(less, less, less)).y.flatten() * 255).round(), whole)
+
+
+def test_rounding_stays_in_range_and_lets_gradients_through() -> None:
+    x = torch.tensor([-0.3, 0.2, 1.4]).view(1, 1, 1, 3).requires_grad_()
+    for half_up in (True, False):
+        y = round_to_8_bit(Planes(x, x, x), half_up=half_up).y
+        assert torch.allclose(y.detach().flatten() * 255, torch.tensor([0.0, 51.0, 255.0]))
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert gradient.flatten().tolist() == [0, 1, 0]  # clamping stops it

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gancodec.train.losses import ms_ssim
+from gancodec.nn.planes import Planes
+from gancodec.train.losses import ms_ssim, psnr_uv, psnr_y, weighted_mse
 
 
 def texture() -> torch.Tensor:
@@ -41,3 +42,13 @@ def test_ms_ssim_of_small_patches_and_flat_ones_has_a_gradient() -> None:
     assert flat.grad is not None
     assert flat.grad.isfinite().all()
     assert flat.grad.any()
+
+
+def test_luma_and_chroma_are_weighed_apart() -> None:
+    grey = Planes(*(torch.full((1, 1, n, n), 0.5) for n in (8, 4, 4)))
+    off = Planes(grey.y + 1 / 255, grey.u + 2 / 255, grey.v - 3 / 255)
+    assert weighted_mse(off, grey, luma=1, chroma=0).item() == pytest.approx(1, rel=1e-3)
+    assert weighted_mse(off, grey, luma=0, chroma=1).item() == pytest.approx(4 + 9, rel=1e-3)
+    assert weighted_mse(off, grey, luma=2, chroma=0.5).item() == pytest.approx(8.5, rel=1e-3)
+    assert psnr_y(off, grey).item() == pytest.approx(48.13, abs=0.01)
+    assert psnr_uv(off, grey).item() == pytest.approx(48.13 - 8.13, abs=0.01)  # 6.5 squared levels
