@@ -44,7 +44,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     trained.add_argument("--batch", type=int, default=8)
     trained.add_argument("--size", type=int, default=128, help="sides of training patches")
     trained.add_argument("--learning-rate", type=float, default=1e-3)
-    trained.add_argument("--intra", default="base.v1", help="model whose intra net is used")
+    trained.add_argument("--intra", default="base.v3", help="model whose intra net is used")
     judged = commands.add_parser("judge", help="compare trained variants on clips")
     judged.add_argument("files", type=Path, nargs="+")
     judged.add_argument("--clips", type=Path, required=True, help="folder; none trained on")

@@ -230,7 +230,7 @@ def train(
     batch: int = 8,
     size: int = 128,
     learning_rate: float = 1e-3,
-    intra: str = "base.v1",
+    intra: str = "base.v3",
     choice: Choice | None = None,
     log: Log = print,
 ) -> list[float]:

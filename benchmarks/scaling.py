@@ -11,7 +11,8 @@ the smallest size, is part of every point.
 from __future__ import annotations
 
 import argparse
-import os
+import resource
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -46,19 +47,31 @@ class Cost(NamedTuple):
         return self.width * self.height * self.frames / 1e6
 
 
+# The kernel counts what a process was before it became gancodec towards the peak that it tells the
+# parent; the process itself knows better.
+_TELL_PEAK = """
+import sys
+from gancodec.cli import main
+code = main(sys.argv[1:])
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
 def run(*arguments: str) -> tuple[float, float]:
     """Peak resident memory (MiB) and processor seconds of a gancodec command.
 
     Raises:
         RuntimeError: when the command fails.
     """
-    pid = os.posix_spawn(
-        sys.executable, [sys.executable, "-m", "gancodec", *arguments, "--quiet"], os.environ
-    )
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        raise RuntimeError(f"gancodec {' '.join(arguments)} ended with {status}")
-    return usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-c", _TELL_PEAK, *arguments, "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"gancodec {' '.join(arguments)} fails: {done.stderr.strip()}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return int(done.stdout.split()[-1]) / 1024, seconds
 
 
 def measure(width: int, height: int, frames: int, folder: Path) -> list[Cost]:

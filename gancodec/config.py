@@ -15,7 +15,7 @@ Preset = Literal["fast", "medium", "slow"]
 Engine = Literal["torch", "onnx", "auto"]  # what runs the float nets; auto: what is faster
 Tune = Literal["perceptual", "fidelity"]
 # Weights for either taste: trained for what people look at, or for squared error alone.
-TUNED: dict[Tune, str] = {"perceptual": "base.v5", "fidelity": "base.v3"}
+TUNED: dict[Tune, str] = {"perceptual": "base.v6", "fidelity": "base.v3"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def test_streams_are_there() -> None:
     assert {"v3-pan", "v3-moving", "v3-text-finest"} <= set(NAMES)
     assert {"v4-pan", "v4-moving"} <= set(NAMES)
     assert {"v5-pan", "v5-moving"} <= set(NAMES)
+    assert {"v6-pan", "v6-moving"} <= set(NAMES)
 
 
 def tolerance(name: str) -> tuple[int, float]:

@@ -58,6 +58,9 @@ def sources() -> Iterator[tuple[str, VideoInfo, FrameBatch, dict[str, Any]]]:
     v5: dict[str, Any] = {"model": "base.v5"}
     yield "v5-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v5}
     yield "v5-moving", synth.clip_info(moving), moving, {"quality": 25, **v5}
+    v6: dict[str, Any] = {"model": "base.v6"}
+    yield "v6-pan", synth.clip_info(noisy), noisy, {"quality": 20, "gop": 4, **v6}
+    yield "v6-moving", synth.clip_info(moving), moving, {"quality": 25, **v6}
 
 
 def main() -> None:

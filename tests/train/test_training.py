@@ -260,14 +260,14 @@ def test_shipped_recipes_are_whole() -> None:
     """Each trains the default architecture, stages in order, and names its data's licences."""
     folder = Path(loop.__file__).parent / "recipes"
     assert {p.stem for p in folder.glob("*.toml")} == {
-        *("base", "recipe-cpu", "perceptual", "closer")
+        *("base", "recipe-cpu", "perceptual", "closer", "colours")
     }
     for path in folder.glob("*.toml"):
         recipe = Recipe.read(path)
         assert recipe.config == CodecConfig()
         later = (
             ["joint", "adversarial"]
-            if path.stem in ("perceptual", "closer")
+            if path.stem in ("perceptual", "closer", "colours")
             else ["intra", "inter"]
         )
         assert [s.name for s in recipe.stages][:2] == later
