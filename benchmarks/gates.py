@@ -69,7 +69,7 @@ def judge(records: Iterable[Record], shown: str = SHOWN, faithful: str = FAITHFU
     gates.append(_mean(f"fd-patch, times that of {X265}", PATCH_LIMIT, clips))
     clips = _means(records, shown, "warp-error-ratio")
     gates.append(_mean("warping error, times the source's", WARP_LIMIT, clips))
-    clips = _ratios(records, faithful, shown, "flicker")
+    clips = _same_files(records, faithful, shown, "flicker")
     gates.append(_mean("flicker, times the faithful output's", FLICKER_LIMIT, clips))
     return gates
 
@@ -111,6 +111,28 @@ def _ratios(
             other = at_equal_rate(known, rate, higher_is_better=False) if known else None
             if other is not None and other > 0 and value > 0:
                 logs.append(math.log(value / other))
+        found[clip] = math.exp(fmean(logs)) if logs else None
+    return found
+
+
+def _same_files(
+    records: Sequence[Record], anchor: str, test: str, metric: str
+) -> dict[str, float | None]:
+    """Geometric mean over a clip's files of the metric by that of the same file shown otherwise.
+
+    What does not fall or rise with rate has no curve to read off.
+    """
+    values = {
+        (r.codec, r.clip, r.quality): r.scores[metric].mean for r in records if metric in r.scores
+    }
+    found: dict[str, float | None] = {}
+    for clip in _clips_of(records, test):
+        logs = [
+            math.log(value / other)
+            for (codec, name, quality), value in values.items()
+            if (codec, name) == (test, clip)
+            and (other := values.get((anchor, clip, quality), 0.0)) > 0 < value
+        ]
         found[clip] = math.exp(fmean(logs)) if logs else None
     return found
 

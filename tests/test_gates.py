@@ -26,7 +26,9 @@ def gates(load_script: Callable[[Path], ModuleType]) -> ModuleType:
     return load_script(FILE)
 
 
-def record(codec: str, clip: str, bpp: float, distance: float, **scores: float) -> Record:
+def record(
+    codec: str, clip: str, bpp: float, distance: float, quality: int, **scores: float
+) -> Record:
     values = {
         "st-lpips-vgg": distance,
         "ssimulacra2": 60 * (1 - distance),
@@ -37,7 +39,9 @@ def record(codec: str, clip: str, bpp: float, distance: float, **scores: float) 
     }
     found = {name: Score(value, (value,)) for name, value in values.items()}
     key = f"{codec} {clip} {bpp}"
-    return Record(key, codec, "test", bpp, {}, {}, clip, frames=1, bytes=1, bpp=bpp, scores=found)
+    return Record(
+        key, codec, "test", quality, {}, {}, clip, frames=1, bytes=1, bpp=bpp, scores=found
+    )
 
 
 def records(share: float, **scores: float) -> list[Record]:
@@ -47,9 +51,9 @@ def records(share: float, **scores: float) -> list[Record]:
         for step in range(6):
             bpp = 0.01 * 2**step
             distance = 0.6 - 0.1 * step
-            found.extend(record(codec, clip, bpp, distance) for codec in (*ANCHORS, FAITHFUL))
+            found += [record(codec, clip, bpp, distance, step) for codec in (*ANCHORS, FAITHFUL)]
             own = {**scores} if clip == "b" else {}
-            found.append(record(SHOWN, clip, bpp * share, distance, **own))
+            found.append(record(SHOWN, clip, bpp * share, distance, step, **own))
     return found
 
 
