@@ -8,7 +8,7 @@ from typing import Literal
 from gancodec.errors import UsageError
 
 QUALITY_LEVELS = 64  # one model serves all: 0 is the smallest file, 63 the best picture
-# How much of the synthesis head a decoder shows unless told. base.v5's head adds 9 % of flicker for
+# How much of the synthesis head a decoder shows unless told. base.v6's head adds 6 % of flicker for
 # 1 % of likeness, so that pictures are shown as they were coded (docs/decisions.md).
 REALISM = 0.0
 Preset = Literal["fast", "medium", "slow"]
