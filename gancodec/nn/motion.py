@@ -22,10 +22,15 @@ MOTION_LIMIT = 255  # quarter samples: +-64 luma samples
 
 def double_resolution(x: Tensor) -> Tensor:
     """(B, 1, H, W) -> (B, 1, 2H, 2W): samples at even positions, half samples between them."""
-    tall = F.pad(x, (0, 0, 2, 3), mode="replicate") if x.shape[-2] > 1 else x.repeat(1, 1, 6, 1)
-    x = torch.stack([x, _between(tall, -2)], -2).flatten(-3, -2)
-    wide = F.pad(x, (2, 3, 0, 0), mode="replicate") if x.shape[-1] > 1 else x.repeat(1, 1, 1, 6)
-    return torch.stack([x, _between(wide, -1)], -1).flatten(-2)
+    b, c, h, w = x.shape
+    wide = F.pad(x, (2, 3, 2, 3), mode="replicate")
+    below = _between(wide, -2)
+    out = x.new_empty(b, c, h, 2, w, 2)
+    out[..., 0, :, 0] = x
+    out[..., 0, :, 1] = _between(wide[..., 2:-3, :], -1)
+    out[..., 1, :, 0] = below[..., 2:-3]
+    out[..., 1, :, 1] = _between(below, -1)
+    return out.view(b, c, 2 * h, 2 * w)
 
 
 def _between(x: Tensor, dim: int) -> Tensor:

@@ -24,24 +24,32 @@ class Planes(NamedTuple):
     v: Tensor
 
 
+# Y, U and V: first channel, side of the square of samples that a place holds
+_PARTS = ((0, 8), (64, 4), (80, 4))
+
+
 def pack(planes: Planes) -> Tensor:
     """Planes -> (B, 96, H/8, W/8), centred: values in [-0.5, 0.5]."""
-    packed = torch.cat(
-        [
-            F.pixel_unshuffle(planes.y, 8),
-            F.pixel_unshuffle(planes.u, 4),
-            F.pixel_unshuffle(planes.v, 4),
-        ],
-        1,
-    )
-    return (packed - 0.5).contiguous(memory_format=torch.channels_last)
+    b, _, height, width = planes.y.shape
+    out = planes.y.new_empty(b, height // 8, width // 8, PACKED_CHANNELS)  # channels last
+    for plane, (first, side) in zip(planes, _PARTS, strict=True):
+        squares = torch.unflatten(torch.unflatten(plane[:, 0], -1, (-1, side)), 1, (-1, side))
+        part = out[..., first : first + side * side]
+        torch.unflatten(part, -1, (side, side)).copy_(squares.transpose(2, 3))
+    return out.sub_(0.5).permute(0, 3, 1, 2)
 
 
 def unpack(packed: Tensor) -> Planes:
     """(B, 96, H/8, W/8) -> planes, not clamped."""
-    packed = packed + 0.5
-    y, u, v = packed[:, :64], packed[:, 64:80], packed[:, 80:]
-    return Planes(F.pixel_shuffle(y, 8), F.pixel_shuffle(u, 4), F.pixel_shuffle(v, 4))
+    b, _, h, w = packed.shape
+    places = packed.permute(0, 2, 3, 1) + 0.5
+
+    def one(first: int, side: int) -> Tensor:
+        part = places[..., first : first + side * side]
+        squares = torch.unflatten(part, -1, (side, side))
+        return squares.transpose(2, 3).reshape(b, 1, h * side, w * side)
+
+    return Planes(*(one(*part) for part in _PARTS))
 
 
 def round_to_8_bit(planes: Planes, *, half_up: bool = True) -> Planes:
