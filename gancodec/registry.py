@@ -98,6 +98,7 @@ def load_model(name: str, device: str = "cpu", *, engine: Engine = "torch") -> M
         known = os.environ.get("GANCODEC_MODELS", "").split(os.pathsep)
         if folder not in known:  # for worker processes, too, and for a decode of what comes out
             os.environ["GANCODEC_MODELS"] = os.pathsep.join(filter(None, [*known, folder]))
+        _check_first(name, Path(folder))
     model = _load(name, device)
     if check_engine(engine, device) == "auto":
         raise UsageError("engine auto needs a clip to measure on: load a model for torch or onnx")
@@ -117,6 +118,23 @@ def _first_of(folder: Path) -> str:
         raise ModelError(
             f"the folder {folder} has no manifest.json that names a model: {error}"
         ) from error
+
+
+def _check_first(name: str, folder: Path) -> None:
+    """Refuse a folder's model where the name means other weights: those would be used, silently.
+
+    Raises:
+        ModelError: naming the folder that comes first.
+    """
+    found = list_models()[name]
+    if Path(found["folder"]) == folder:
+        return
+    own = json.loads((folder / "manifest.json").read_text())[name]
+    if any(own[role]["sha256"] != found[role]["sha256"] for role in _ROLES):
+        raise ModelError(
+            f"the model in {folder} is called {name!r}, as other weights in {found['folder']} are; "
+            "give it a name of its own (`name` under [run] of its recipe)"
+        )
 
 
 def find_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -313,6 +314,19 @@ def test_folders_without_a_model(
         manifest.write_text(text)
     with pytest.raises(ModelError):
         load_model(str(weights.folder))
+
+
+def test_a_folder_whose_name_is_taken_is_refused(
+    weights: Weights, make_small: Callable[..., Model], tmp_path: Path
+) -> None:
+    """The weights of that name which come first would be used, and nobody told."""
+    other = tmp_path / "other"
+    write_model(make_small(NAME, spread=0.09, widest=2), other, {})
+    with pytest.raises(ModelError, match=f"is called '{NAME}'"):
+        load_model(str(other))
+    same = tmp_path / "same"
+    shutil.copytree(weights.folder, same)
+    assert load_model(str(same)).name == NAME  # a copy is no other
 
 
 # ── By the hashes in a file ──────────────────────────────────────────────────────────────────
