@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from gancodec.eval.plot_style import drawing
+from gancodec.eval.plot_style import drawing, save_svg
 from gancodec.terminal import table
 from gancodec.video.synth import clip_info, noisy_pan, write_test_video
 
@@ -114,26 +114,18 @@ def draw(by_size: list[Cost], by_length: list[Cost]) -> Figure:
     return figure
 
 
-@drawing()
-def save(figure: Figure, path: Path) -> None:
-    """As an SVG whose bytes depend on nothing but what is drawn."""
-    figure.savefig(path, format="svg", metadata={"Date": None})
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; gives the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("plot", type=Path, help=".svg to write")
-    parser.add_argument("--quick", action="store_true", help="two small points of each kind")
     chosen = parser.parse_args(arguments)
-    sizes, lengths = (SIZES[:2], LENGTHS[:2]) if chosen.quick else (SIZES, LENGTHS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        by_size = [c for size in sizes for c in measure(*size, SIZE_FRAMES, folder)]
-        by_length = [c for n in lengths for c in measure(*LENGTH_SIZE, n, folder)]
-    save(draw(by_size, by_length), chosen.plot)
+        by_size = [c for size in SIZES for c in measure(*size, SIZE_FRAMES, folder)]
+        by_length = [c for n in LENGTHS for c in measure(*LENGTH_SIZE, n, folder)]
+    save_svg(draw(by_size, by_length), chosen.plot)
     rows = [("", "size", "frames", "peak MiB", "processor s", "s a megapixel")]
     rows += [
         (

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from gancodec.eval.plot_style import drawing
+from gancodec.eval.plot_style import drawing, save_svg
 
 WINDOW = 25  # logged lines of a median
 LEFT_OUT = {"step", "frames", "skipped", "norm", "seconds"}
@@ -57,12 +57,6 @@ def draw(journal: dict[str, Values]) -> Figure:
     return figure
 
 
-@drawing()
-def save(figure: Figure, path: Path) -> None:
-    """As an SVG whose bytes depend on nothing but what is drawn."""
-    figure.savefig(path, format="svg", metadata={"Date": None})
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; gives the exit code."""
     parser = argparse.ArgumentParser(
@@ -76,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, KeyError) as error:
         print(f"training_curves: {error}", file=sys.stderr)
         return 2
-    save(draw(journal), chosen.plot)
+    save_svg(draw(journal), chosen.plot)
     return 0
 
 

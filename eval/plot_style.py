@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from gancodec.errors import UsageError
@@ -172,3 +174,9 @@ def set_limits(
     if log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     return low, high
+
+
+@drawing()
+def save_svg(figure: Figure, path: Path) -> None:
+    """As an SVG whose bytes depend on nothing but what is drawn."""
+    figure.savefig(path, format="svg", metadata={"Date": None})
