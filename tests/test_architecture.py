@@ -50,6 +50,13 @@ LAYERS: dict[str, set[str]] = {
         "nn",
         "registry",
     },
+    "enhancer": {  # frames through the nets that make more of them
+        "models",
+        "nn",
+        "scene",  # no window and no memory crosses a cut
+        "types",
+        "errors",
+    },
     "codec": {
         "effort",
         "refine",
@@ -83,8 +90,11 @@ LAYERS: dict[str, set[str]] = {
         "video",
         "bitstream",  # the probability tables that come with the weights
         "registry",
+        "enhancer",  # the names of what its weights file holds
         "eval.metrics",
         "eval.stlpips",  # the distance that perception is trained by
+        "eval.clips",
+        "eval.codecs",  # what enhancers learn to mend
         "__init__",  # the version, for the card
         "config",
         "types",
@@ -187,7 +197,13 @@ HOMES: dict[str, set[str]] = {
     # What is absent here answers `--help` and `probe` before torch could have loaded.
     "torch": {
         *("nn", "models", "registry", "effort", "refine", "codec", "fileio", "train", "eval"),
-        *("engine", "selftest", "bench", "stopwatch"),  # they set and measure torch itself
+        *(
+            "enhancer",
+            "engine",
+            "selftest",
+            "bench",
+            "stopwatch",
+        ),  # they set and measure torch itself
     },
 }
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from gancodec.config import CodecConfig
 from gancodec.models.synthesis import DetailSynthesis
-from gancodec.nn.blocks import QualityKnots, depthwise_stack, full_precision
+from gancodec.nn.blocks import Double, Halve, QualityKnots, depthwise_stack, full_precision
 from gancodec.nn.planes import PACKED_CHANNELS
 from gancodec.nn.prior import LatentPrior
 
@@ -96,7 +96,7 @@ class Analysis(nn.Module):
         self.enter = nn.Conv2d(inputs, width, 3 if inputs == PACKED_CHANNELS else 1, padding="same")
         self.tune = QualityKnots(width, levels, value=1.0)
         self.blocks = depthwise_stack(width, depth)
-        self.leave = nn.Conv2d(width, latents, 3, stride=2, padding=1)
+        self.leave = Halve(width, latents)
         self.linear = nn.Conv2d(BLOCK_CHANNELS, latents, 1, bias=False)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ class Synthesis(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = nn.Conv2d(latents, BLOCK_CHANNELS, 1, bias=False)
-        self.enter = nn.Conv2d(latents, 4 * width, 1)
+        self.enter = Double(latents, width)
         self.context = nn.Conv2d(context, width, 1) if context else None
         self.tune = QualityKnots(width, levels, value=1.0)
         self.blocks = depthwise_stack(width, depth)
@@ -126,7 +126,7 @@ class Synthesis(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def forward(self, y: Tensor, context: Tensor | None, quality: Tensor) -> Reconstruction:
-        x = F.pixel_shuffle(self.enter(y), 2)
+        x = self.enter(y)
         if self.context is not None:
             assert context is not None
             x = x + self.context(context)

@@ -40,6 +40,29 @@ def depthwise_stack(channels: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*(DepthwiseBlock(channels) for _ in range(depth)))
 
 
+class Halve(nn.Conv2d):
+    """3x3 convolution of stride 2: (B, C, 2H, 2W) -> (B, D, H, W)."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, 3, stride=2, padding=1)
+
+
+class Double(nn.Conv2d):
+    """1x1 convolution, then PixelShuffle: (B, C, H, W) -> (B, D, 2H, 2W).
+
+    The four phases share a start, as in ICNR (Aitken et al. 2017), so that a fresh net draws no
+    checkerboard.
+    """
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, 4 * out, 1)
+        with torch.no_grad():
+            self.weight.copy_(self.weight[::4].repeat_interleave(4, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(x), 2)
+
+
 class QualityKnots(nn.Module):
     """A per-channel vector for each of ``levels`` qualities, interpolated between a few knots.
 

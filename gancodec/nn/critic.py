@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancodec.nn.planes import Planes
-
-FRAME_CHANNELS = 6  # a 4:2:0 frame at half resolution: four luma phases, U, V
+from gancodec.nn.planes import HALF_CHANNELS
 
 
 class PatchCritic(nn.Module):
@@ -23,13 +20,13 @@ class PatchCritic(nn.Module):
 
     Args:
         frames: how many pictures it sees at once.
-        latents: channels of each kind of condition; a kind each gets its own way in.
+        latents: channels of each kind of condition; a kind each gets its own way in. May be none.
         width: channels at half resolution.
     """
 
     def __init__(self, frames: int, latents: dict[str, int], width: int = 32) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(frames * FRAME_CHANNELS, width, 3, padding=1)
+        self.enter = nn.Conv2d(frames * HALF_CHANNELS, width, 3, padding=1)
         self.down = nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)
         self.deeper = nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1)
         self.condition = nn.ModuleDict(
@@ -38,22 +35,21 @@ class PatchCritic(nn.Module):
         self.judge = nn.Conv2d(4 * width, 4 * width, 3, padding=1)
         self.score = nn.Conv2d(4 * width, 1, 1)
 
-    def forward(self, frames: Tensor, latents: Tensor, kind: str) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, frames: Tensor, latents: Tensor | None = None, kind: str = ""
+    ) -> tuple[Tensor, list[Tensor]]:
         """Scores (B, 1, H/8, W/8), high for real, and the features of each layer.
 
         Args:
-            frames: (B, 6 x frames, H/2, W/2), see `at_half_resolution`.
-            latents: (B, M, H/16, W/16), of the kind that ``kind`` names.
+            frames: (B, 6 x frames, H/2, W/2), see `gancodec.nn.planes.at_half_resolution`.
+            latents: (B, M, H/16, W/16), of the kind that ``kind`` names; None for no condition.
         """
         a = F.leaky_relu(self.enter(frames), 0.2)
         b = F.leaky_relu(self.down(a), 0.2)
         c = F.leaky_relu(self.deeper(b), 0.2)
-        known = F.interpolate(self.condition[kind](latents), scale_factor=2.0, mode="nearest")
-        d = F.leaky_relu(self.judge(c + known), 0.2)
+        known = c
+        if latents is not None:
+            place = self.condition[kind](latents)
+            known = c + F.interpolate(place, scale_factor=2.0, mode="nearest")
+        d = F.leaky_relu(self.judge(known), 0.2)
         return self.score(d), [a, b, c, d]
-
-
-def at_half_resolution(planes: Planes) -> Tensor:
-    """Planes -> (B, 6, H/2, W/2), centred on 0, of deviation about 1."""
-    luma = F.pixel_unshuffle(planes.y, 2)
-    return (torch.cat([luma, planes.u, planes.v], 1) - 0.5) * 4

@@ -24,6 +24,8 @@ class Planes(NamedTuple):
     v: Tensor
 
 
+HALF_CHANNELS = 6  # of a 4:2:0 frame at half resolution: four luma phases, U, V
+
 # Y, U and V: first channel, side of the square of samples that a place holds
 _PARTS = ((0, 8), (64, 4), (80, 4))
 
@@ -102,3 +104,15 @@ def frame_of(planes: Planes, info: VideoInfo, pts: int) -> FrameBatch:
         one(planes.v, rows, cols),
         np.array([pts], np.int64),
     )
+
+
+def at_half_resolution(planes: Planes) -> Tensor:
+    """Planes -> (B, 6, H/2, W/2): four luma phases, U, V; centred on 0, of deviation about 1."""
+    luma = F.pixel_unshuffle(planes.y, 2)
+    return (torch.cat([luma, planes.u, planes.v], 1) - 0.5) * 4
+
+
+def from_half_resolution(x: Tensor) -> Planes:
+    """The planes of `at_half_resolution`, not clamped."""
+    x = x / 4 + 0.5
+    return Planes(F.pixel_shuffle(x[:, :4], 2), x[:, 4:5], x[:, 5:6])

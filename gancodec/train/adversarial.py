@@ -12,9 +12,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from gancodec.models.compress import GanCodec
-from gancodec.nn.critic import PatchCritic, at_half_resolution
+from gancodec.nn.critic import PatchCritic
 from gancodec.nn.motion import warp
-from gancodec.nn.planes import Planes
+from gancodec.nn.planes import Planes, at_half_resolution
 from gancodec.train.losses import psnr_y, weighted_mse
 from gancodec.train.perception import Perception, random_view
 from gancodec.train.shown import Shown, ShownRollOut

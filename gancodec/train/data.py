@@ -92,7 +92,7 @@ def find_sources(folders: list[Path]) -> tuple[list[Path], list[Path]]:
     return videos, pictures
 
 
-def _read_pictures(path: Path, every: int, scale: int) -> Iterator[Picture]:
+def read_pictures(path: Path, every: int, scale: int) -> Iterator[Picture]:
     """Every n-th frame of a file, sides divided by ``scale``."""
     with open_video(path) as probe:
         size = (max(probe.info.width // scale, 2), max(probe.info.height // scale, 2))
@@ -110,10 +110,10 @@ def load_stills(folders: list[Path], size: int, every: int = 12) -> list[Picture
     videos, pictures = find_sources(folders)
     stills: list[Picture] = []
     for path in pictures:
-        stills.extend(_read_pictures(path, 1, 1))
-        stills.extend(_read_pictures(path, 1, 2))
+        stills.extend(read_pictures(path, 1, 1))
+        stills.extend(read_pictures(path, 1, 2))
     for path in videos:
-        stills.extend(_read_pictures(path, every, 1))
+        stills.extend(read_pictures(path, every, 1))
     return [p for p in stills if min(p.y.shape) >= size]
 
 
@@ -171,9 +171,9 @@ def prepare_patches(
         rng = np.random.default_rng(seed)
         patches: list[Samples] = []
         for video in videos:
-            patches.extend(_video_sequences(video, rng, size, length, crops))
+            patches.extend(video_sequences(video, rng, size, length, crops))
         for picture in pictures:
-            patches.extend(_camera_sequences(picture, rng, size, length, photo_takes))
+            patches.extend(camera_sequences(picture, rng, size, length, photo_takes))
         part = path.with_suffix(".part.npy")
         np.save(part, np.stack(patches))
         part.replace(path)
@@ -214,12 +214,12 @@ def mirror(flats: Tensor, motion: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return torch.cat(turned, -1), motion.flip(-1) * sign
 
 
-def _video_sequences(
+def video_sequences(
     path: Path, rng: np.random.Generator, size: int, length: int, crops: int
 ) -> Iterator[Samples]:
     for scale in (1, 2):
         window: list[Picture] = []
-        for picture in _read_pictures(path, 1, scale):
+        for picture in read_pictures(path, 1, scale):
             window.append(picture)
             if len(window) < length:
                 continue
@@ -232,11 +232,11 @@ def _video_sequences(
             window = []
 
 
-def _camera_sequences(
+def camera_sequences(
     path: Path, rng: np.random.Generator, size: int, length: int, takes: int
 ) -> Iterator[Samples]:
     """A synthetic camera over a photograph: smooth pan, zoom and rotation."""
-    picture = next(_read_pictures(path, 1, 2))
+    picture = next(read_pictures(path, 1, 2))
     h, w = picture.y.shape
     if min(h, w) < size * 2:
         return

@@ -27,10 +27,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gancodec.models.compress import GanCodec
+from gancodec.models.restore import Restorer, RestorerConfig
 from gancodec.registry import load_model
 from gancodec.train.export import thaw
 from gancodec.train.muon import Muon, is_matrix
-from gancodec.train.publish import publish
+from gancodec.train.publish import publish, publish_enhancer
 from gancodec.train.recipe import Recipe, StageRecipe
 from gancodec.train.stages import Stage
 
@@ -176,7 +177,7 @@ def learning_rate(recipe: StageRecipe, step: int) -> float:
 
 
 def run_stage(
-    codec: GanCodec,
+    nets: nn.Module,
     stage: Stage,
     recipe: StageRecipe,
     folder: Path,
@@ -189,7 +190,7 @@ def run_stage(
 
     ``fresh`` nets are initialised from the data first; others are trained on as they are.
     """
-    state = StageState(codec, stage.parameters(), recipe.learning_rate, stage.helpers)
+    state = StageState(nets, stage.parameters(), recipe.learning_rate, stage.helpers)
     checkpoint = folder / f"{recipe.name}.safetensors"
     if checkpoint.exists():
         state.load(checkpoint)
@@ -248,23 +249,50 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
     workers = Workers()
     recipe.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    codec = GanCodec(recipe.config)
-    if recipe.start_from:
-        codec = thaw(load_model(recipe.start_from), **recipe.changes)
-    codec.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    codec.to(recipe.device)
+    nets = build_nets(recipe)
+    nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    nets.to(recipe.device)
     for stage_recipe in recipe.stages:
-        checkpoint = recipe.folder / f"{stage_recipe.name}.safetensors"
+        checkpoint = checkpoint_of(recipe, stage_recipe)
         if not is_finished(stage_recipe, checkpoint):
             if workers.rank == 0:
-                stage = stage_recipe.build(codec, recipe)  # prepares data that the others map
+                stage = stage_recipe.build(nets, recipe)  # prepares data that the others map
             workers.wait()
             if workers.rank > 0:
-                stage = stage_recipe.build(codec, recipe)
+                stage = stage_recipe.build(nets, recipe)
             fresh = not recipe.start_from
-            run_stage(codec, stage, stage_recipe, recipe.folder, workers, log, fresh=fresh)
+            run_stage(nets, stage, stage_recipe, recipe.folder, workers, log, fresh=fresh)
         workers.wait()
-        load_average(codec, checkpoint)  # the stages after stand on it
-    entry = publish(codec.cpu(), recipe) if workers.rank == 0 else {}
+        load_average(nets, checkpoint)  # the stages after stand on it
+    entry: dict[str, Any] = {}
+    if workers.rank == 0:
+        if isinstance(nets, Restorer):
+            stages = [restored_by(nets, checkpoint_of(recipe, s)) for s in recipe.stages]
+            entry = publish_enhancer(nets.config, stages, recipe)
+        elif isinstance(nets, GanCodec):
+            entry = publish(nets.cpu(), recipe)
     workers.close()
     return entry
+
+
+def build_nets(recipe: Recipe) -> nn.Module:
+    """Fresh nets of a recipe, or those that it starts from."""
+    if isinstance(recipe.config, RestorerConfig):
+        nets = Restorer(recipe.config)
+        if recipe.start_from:
+            load_average(nets, Path(recipe.start_from))
+        return nets
+    if recipe.start_from:
+        return thaw(load_model(recipe.start_from), **recipe.changes)
+    return GanCodec(recipe.config)
+
+
+def checkpoint_of(recipe: Recipe, stage: StageRecipe) -> Path:
+    """Where a stage keeps its state."""
+    return recipe.folder / f"{stage.name}.safetensors"
+
+
+def restored_by(nets: Restorer, checkpoint: Path) -> dict[str, Tensor]:
+    """An enhancer's weights after a stage."""
+    load_average(nets, checkpoint)
+    return {name: p.detach().cpu().clone() for name, p in nets.named_parameters()}

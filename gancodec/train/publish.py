@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import save_file
+from torch import Tensor
 
 import gancodec
+from gancodec.enhancer import DETAILED, FAITHFUL
 from gancodec.models.compress import GanCodec
+from gancodec.models.restore import Restorer, RestorerConfig
 from gancodec.registry import Model, parameter_count
 from gancodec.train.data import Samples, prepare_patches
 from gancodec.train.export import count_tables, freeze, write_model
@@ -64,14 +69,52 @@ def publish(codec: GanCodec, recipe: Recipe) -> dict[str, Any]:
     return write_model(model, recipe.folder / "model", card_of(codec, recipe))
 
 
-def card_of(codec: GanCodec, recipe: Recipe) -> dict[str, Any]:
+def publish_enhancer(
+    config: RestorerConfig, stages: list[dict[str, Tensor]], recipe: Recipe
+) -> dict[str, Any]:
+    """Write an enhancer's weights after its first and its last stage, card and manifest.
+
+    Gives the manifest's entry. `gancodec enhance --model FOLDER` takes the folder as it is.
+    """
+    sets = {FAITHFUL: stages[0], **({DETAILED: stages[-1]} if len(stages) > 1 else {})}
+    card = card_of(Restorer(config), recipe)
+    return write_enhancer(recipe.name, config, sets, recipe.folder / "model", card)
+
+
+def write_enhancer(
+    name: str,
+    config: RestorerConfig,
+    sets: dict[str, dict[str, Tensor]],
+    folder: Path,
+    card: dict[str, Any],
+) -> dict[str, Any]:
+    """Write sets of weights as half floats, and the manifest's entry, which it gives."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{kind}.{key}": tensor.half().contiguous()
+        for kind, weights in sets.items()
+        for key, tensor in weights.items()
+    }
+    path = folder / f"{name}.safetensors"
+    meta = {"format": "gancodec-enhancer", "config": json.dumps(dataclasses.asdict(config))}
+    save_file(tensors, path, meta)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry: dict[str, Any] = {"file": path.name, "sha256": digest, "card": card}
+    manifest = folder / "manifest.json"
+    entries = json.loads(manifest.read_text()) if manifest.exists() else {}
+    entries[name] = entry
+    manifest.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
+    return entry
+
+
+def card_of(nets: GanCodec | Restorer, recipe: Recipe) -> dict[str, Any]:
     """What anybody must know about weights: how they came about, from what, under which terms."""
-    parts = {name: parameter_count(module) for name, module in codec.named_children()}
+    parts = {name: parameter_count(module) for name, module in nets.named_children()}
     return {
         "summary": recipe.summary,
         "licence": recipe.licence,
         "data": recipe.credits,
-        "config": dataclasses.asdict(codec.config),
+        "config": dataclasses.asdict(nets.config),
         "parameters": parts,
         "stages": {s.name: stage_card(recipe, s.name) for s in recipe.stages},
         "version": gancodec.__version__,

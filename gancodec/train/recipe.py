@@ -8,19 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from gancodec.config import CodecConfig
 from gancodec.errors import InputError, UsageError
-from gancodec.models.compress import GanCodec
+from gancodec.models.restore import RestorerConfig
 from gancodec.train.adversarial import AdversarialStage
 from gancodec.train.joint import JointStage
+from gancodec.train.restoring import RestoreAdversarialStage, RestoreStage
 from gancodec.train.stages import InterStage, IntraStage, Stage
 
-STAGES: dict[str, Any] = {
+# Of the codec, and of an enhancer, whose [model] names its task.
+CODEC_STAGES: dict[str, Any] = {
     "intra": IntraStage,
     "inter": InterStage,
     "joint": JointStage,
     "adversarial": AdversarialStage,
 }
+ENHANCER_STAGES: dict[str, Any] = {
+    "restore": RestoreStage,
+    "restore-adversarial": RestoreAdversarialStage,
+}
+STAGES = CODEC_STAGES | ENHANCER_STAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +47,10 @@ class StageRecipe:
     device: str = "cpu"
     options: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, codec: GanCodec, recipe: Recipe) -> Stage:
+    def build(self, nets: nn.Module, recipe: Recipe) -> Stage:
         """The stage, with its data opened."""
         stage: Stage = STAGES[self.name](
-            codec,
+            nets,
             recipe.data,
             recipe.cache,
             batch=self.batch,
@@ -59,7 +68,7 @@ class Recipe:
     data: list[Path]
     stages: list[StageRecipe]
     cache: Path
-    config: CodecConfig = field(default_factory=CodecConfig)
+    config: CodecConfig | RestorerConfig = field(default_factory=CodecConfig)
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
@@ -95,10 +104,15 @@ class Recipe:
         device = run.get("device", "cpu")
         names = {f.name for f in dataclasses.fields(StageRecipe)}
         stages = []
+        changes: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in raw.get("model", {}).items()
+        }
+        enhances = "task" in changes
+        known_stages = ENHANCER_STAGES if enhances else CODEC_STAGES
         for entry in raw["stage"]:
-            if entry.get("name") not in STAGES:
+            if entry.get("name") not in known_stages:
                 raise ValueError(
-                    f"a stage is one of {', '.join(STAGES)}, got {entry.get('name')!r}"
+                    f"a stage is one of {', '.join(known_stages)}, got {entry.get('name')!r}"
                 )
             known = {k: v for k, v in entry.items() if k in names}
             options = {
@@ -109,15 +123,14 @@ class Recipe:
             stages.append(
                 StageRecipe(**known, seed=run.get("seed", 0), device=device, options=options)
             )
-        changes: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in raw.get("model", {}).items()
-        }
         return cls(
             folder=Path(run["folder"]),
             data=[Path(p) for p in run["data"]],
             cache=Path(run.get("cache", "runs/cache")),
             stages=stages,
-            config=dataclasses.replace(CodecConfig(), **changes),
+            config=RestorerConfig(**changes)
+            if enhances
+            else dataclasses.replace(CodecConfig(), **changes),
             changes=changes,
             seed=run.get("seed", 0),
             threads=run.get("threads", 1),

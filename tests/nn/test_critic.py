@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from gancodec.nn.critic import FRAME_CHANNELS, PatchCritic, at_half_resolution
-from gancodec.nn.planes import Planes
+from gancodec.nn.critic import PatchCritic
+from gancodec.nn.planes import HALF_CHANNELS, Planes, at_half_resolution
 
 
 def frames(batch: int, seed: int) -> Planes:
@@ -18,7 +18,7 @@ def frames(batch: int, seed: int) -> Planes:
 
 def test_every_sample_reaches_the_half_resolution() -> None:
     x = at_half_resolution(frames(1, 0))
-    assert x.shape == (1, FRAME_CHANNELS, 32, 32)
+    assert x.shape == (1, HALF_CHANNELS, 32, 32)
     assert abs(float(x.mean())) < 0.1
     planes = frames(1, 0)
     planes.y[0, 0, 5, 9] += 1

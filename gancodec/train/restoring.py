@@ -1,0 +1,257 @@
+"""The stages of an enhancer: first for error alone, then also for eyes and against a critic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from gancodec.errors import UsageError
+from gancodec.models.compress import CHROMA_WEIGHT
+from gancodec.models.restore import Restorer, enlarge, reduce
+from gancodec.nn.critic import PatchCritic
+from gancodec.nn.motion import warp
+from gancodec.nn.planes import Planes, at_half_resolution
+from gancodec.train.losses import psnr_y
+from gancodec.train.pairs import MIDDLE, Batch, Pairs
+from gancodec.train.perception import Perception, random_view
+
+PENALTY_CHANCE = 1 / 8  # of a step, as in `gancodec.train.adversarial`
+_CHARBONNIER = 1 / 255  # below this, errors count by their square
+_NEAR_ZERO = 1e-6
+_CLEAN = 62.5  # levels from here on are of inputs that were only made smaller
+
+Error = Literal["charbonnier", "l2"]
+
+
+class Restored(NamedTuple):
+    """A frame of a roll-out: what went in (enlarged), what came out, what was wanted."""
+
+    picture: Planes
+    planes: Planes
+    target: Planes
+
+
+class RestoreStage:
+    """Error alone: Charbonnier's, or squared for Noise2Noise, whose targets are noisy.
+
+    The loss of a frame is its error plus ``temporal`` x that of what changed since the frame before
+    plus ``consistency`` x how far it is from the input when made as small again.
+
+    Noise2Noise (Lehtinen et al., ICML 2018): the expectation of a second noisy take is the clean
+    frame, so squared error to that take has its minimum where that to the clean one has it. Where
+    impulses replaced a share p of the samples by values of mean 127.5, the expectation is
+    (1 - p) x + 127.5 p, and what is compared with the take is that of the net's output.
+
+    Args:
+        net: the enhancer.
+        folders: of pairs (`gancodec.train.pairs`); the first counts.
+        batch: samples a step.
+        patch: sides of the targets that the folder must hold.
+        error: "charbonnier" or "l2".
+        memory: share of steps in which the net sees its output for the frame before.
+    """
+
+    def __init__(
+        self,
+        net: Restorer,
+        folders: list[Path],
+        cache: Path,
+        *,
+        batch: int,
+        patch: int,
+        error: Error = "charbonnier",
+        temporal: float = 0.0,
+        consistency: float = 0.0,
+        memory: float = 1.0,
+    ) -> None:
+        self.net, self.batch, self.data = net, batch, Pairs(folders[0])
+        self.error, self.temporal, self.consistency = error, temporal, consistency
+        self.memory = memory
+        self.helpers = nn.ModuleDict()
+        info, config = self.data.info, net.config
+        if (info.task, info.scale, info.window, info.size) != (
+            config.task,
+            config.scale,
+            config.frames,
+            patch,
+        ):
+            raise UsageError(f"{folders[0]} holds {info}, which {config} cannot learn from")
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.net.parameters())
+
+    def start(self) -> None:
+        """A fresh net changes nothing, which is where to start."""
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
+        batch, frames = self.roll(rng)
+        total = self.faithful(batch, frames)
+        return total.mean(), self.numbers(batch, frames)
+
+    def roll(self, rng: np.random.Generator) -> tuple[Batch, list[Restored]]:
+        """Restore the frames of a random batch, one after the other."""
+        device = next(self.net.parameters()).device
+        batch = _to(self.data.batch(rng, self.batch), device)
+        window, scale = self.data.info.window, self.data.info.scale
+        pictures = [enlarge(x, scale) for x in batch.inputs]
+        remembers = batch.motion is not None and rng.random() < self.memory
+        frames: list[Restored] = []
+        for t, target in enumerate(batch.targets):
+            before = None
+            if frames and remembers:
+                assert batch.motion is not None
+                before = warp(frames[-1].planes, batch.motion[:, t - 1])
+            seen = pictures[t : t + window]
+            planes = self.net.restore(seen, batch.level, before)
+            frames.append(Restored(seen[window // 2], planes, target))
+        return batch, frames
+
+    def faithful(self, batch: Batch, frames: list[Restored]) -> Tensor:
+        """(B,) in 8-bit units."""
+        total = torch.zeros_like(batch.level)
+        for t, frame in enumerate(frames):
+            expected = _with_impulses(frame.planes, batch.chance)
+            total = total + _error(expected, frame.target, self.error)
+            if t and self.temporal:
+                change = _minus(frame.planes, frames[t - 1].planes)
+                wanted = _minus(frame.target, frames[t - 1].target)
+                total = total + self.temporal * _error(change, wanted, self.error)
+            if self.consistency:
+                clean = (batch.level > _CLEAN).float()
+                again = reduce(frame.planes, self.data.info.scale)
+                wrong = _error(again, batch.inputs[t], self.error)
+                total = total + self.consistency * clean * wrong
+        return total / len(frames)
+
+    def numbers(self, batch: Batch, frames: list[Restored]) -> dict[str, float]:
+        """What to log: dB of luma, and how many more than before."""
+        last = frames[-1]
+        with torch.no_grad():
+            psnr = psnr_y(last.planes, last.target)
+            return {
+                "psnr_y": float(psnr.mean()),
+                "psnr_y_gain": float((psnr - psnr_y(last.picture, last.target)).mean()),
+            }
+
+
+class RestoreAdversarialStage(RestoreStage):
+    """The same net for eyes: SRGAN's second stage, with today's losses.
+
+    Added to the loss are ``perception`` x (ST-LPIPS on AlexNet + ``statistics`` x that of local
+    statistics + ``matching`` x distance of the critic's features) and ``adversarial`` x that of the
+    critic, which is unconditional in SRGAN and sees what went in here, too. It compares real and
+    restored frames of the same place (Jolicoeur-Martineau 2019) under gradient penalties (R3GAN,
+    Huang et al., NeurIPS 2024). Optional for Noise2Noise, which as published has neither critic
+    nor clean targets: ``clean`` pairs are needed for it.
+    """
+
+    def __init__(
+        self,
+        net: Restorer,
+        folders: list[Path],
+        cache: Path,
+        *,
+        faithful: float = 1.0,
+        perception: float = 40.0,
+        statistics: float = 0.5,
+        matching: float = 0.1,
+        adversarial: float = 0.3,
+        penalty: float = 0.05,
+        **options: object,
+    ) -> None:
+        super().__init__(net, folders, cache, **options)  # type: ignore[arg-type]
+        self.share, self.perception, self.statistics = faithful, perception, statistics
+        self.matching, self.adversarial, self.penalty = matching, adversarial, penalty
+        device = next(net.parameters()).device
+        self.eye = Perception(device)
+        self.critic = PatchCritic(2, {}).to(device)
+        self.helpers = nn.ModuleDict({"critic": self.critic})
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [*self.net.parameters(), *self.critic.parameters()]
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
+        batch, frames = self.roll(rng)
+        shown = frames[int(rng.integers(len(frames)))]  # one stands for all: looking is dear
+        view = random_view([shown.planes, shown.target], rng)
+        seen = self.eye.compare(*view, statistics=self.statistics > 0)
+        critic, head, matching, right = self._contest(shown, bool(rng.random() < PENALTY_CHANCE))
+        eye = seen.distance + self.statistics * seen.statistics + self.matching * matching
+        total = self.share * self.faithful(batch, frames) + self.perception * eye
+        total = total + self.adversarial * head
+        return total.mean() + critic, {
+            **self.numbers(batch, frames),
+            "st_lpips": float(seen.distance.detach().mean()),
+            "statistics": float(seen.statistics.detach().mean()),
+            "critic": float(critic.detach()),
+            "critic_right": right,
+        }
+
+    def _contest(self, shown: Restored, penalised: bool) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Losses of the critic and (B,) of the net, distance of features (B,), how often it is right."""
+        given = at_half_resolution(shown.picture)
+        real = torch.cat([at_half_resolution(shown.target), given], 1)
+        fake = torch.cat([at_half_resolution(shown.planes), given], 1)
+        false = fake.detach()
+        if penalised:
+            real, false = real.requires_grad_(), false.requires_grad_()
+        wanted, features = self.critic(real)
+        score, _ = self.critic(false)
+        critic = F.softplus(score - wanted).mean()
+        if penalised:
+            slopes = torch.autograd.grad(
+                wanted.sum() + score.sum(), [real, false], create_graph=True
+            )
+            steepness = sum((s.square().sum() for s in slopes), torch.zeros_like(critic))
+            critic = critic + self.penalty / 2 / PENALTY_CHANCE * steepness / wanted.numel()
+        fixed = {name: p.detach() for name, p in self.critic.named_parameters()}
+        again, found = functional_call(self.critic, fixed, (fake,))
+        head = F.softplus(wanted.detach() - again).mean((1, 2, 3))
+        matching = torch.zeros_like(head)
+        for a, b in zip(found, (f.detach() for f in features), strict=True):
+            matching = matching + (a - b).abs().mean((1, 2, 3)) / (b.abs().mean() + _NEAR_ZERO)
+        right = float((wanted > score).float().mean())
+        return critic, head, matching / len(features), right
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    def planes(several: list[Planes]) -> list[Planes]:
+        return [Planes(*(x.to(device) for x in p)) for p in several]
+
+    return Batch(
+        planes(batch.inputs),
+        planes(batch.targets),
+        batch.level.to(device),
+        batch.chance.to(device),
+        None if batch.motion is None else batch.motion.to(device),
+    )
+
+
+def _with_impulses(planes: Planes, chance: Tensor) -> Planes:
+    """What a take of these planes is on average."""
+    p = chance.view(-1, 1, 1, 1)
+    return Planes(*((1 - p) * x + p * (MIDDLE / 255) for x in planes))
+
+
+def _minus(a: Planes, b: Planes) -> Planes:
+    return Planes(*(x - y for x, y in zip(a, b, strict=True)))
+
+
+def _error(a: Planes, b: Planes, kind: Error) -> Tensor:
+    """(B,) in 8-bit units, or squares of them / 16; U and V with half of a codec's weight."""
+
+    def one(x: Tensor, y: Tensor) -> Tensor:
+        difference = x - y
+        if kind == "l2":
+            return difference.square().mean((1, 2, 3)) * (255**2 / 16)
+        rough = (difference.square() + _CHARBONNIER**2).sqrt() - _CHARBONNIER
+        return rough.mean((1, 2, 3)) * 255
+
+    chroma = CHROMA_WEIGHT / 2
+    return one(a.y, b.y) + chroma * (one(a.u, b.u) + one(a.v, b.v))
