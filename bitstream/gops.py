@@ -18,6 +18,7 @@ _FRAME_KEY = struct.Struct("<qB")  # pts and kind, covered by the frame's checks
 _INDEX_COUNT = struct.Struct("<I")
 _INDEX_ENTRY = struct.Struct("<QqI")  # offset, pts, frames
 INDEX_ENTRY_BYTES = _INDEX_ENTRY.size
+INDEX_HEAD_BYTES = _INDEX_COUNT.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def _add_encode(commands: Any) -> None:
         help="mean bits a second of the pictures, such as 150k",
     )
     rate.add_argument(
-        "--size", type=amount_of("size"), metavar="BYTES", help="size of the file, such as 5M"
+        "--size", type=amount_of("size"), metavar="BYTES", help="most bytes of the file, such as 5M"
     )
     p.add_argument(
         "--gop",

@@ -65,6 +65,11 @@ class RateGoal:
         assert self.file_bytes is not None
         return float(self.file_bytes - audio_bytes)
 
+    @property
+    def ceiling(self) -> bool:
+        """Whether more is a failure: a rate is met on average, a size is what there is room for."""
+        return self.file_bytes is not None
+
     def __str__(self) -> str:
         if self.bits_per_second is not None:
             return f"{float(self.bits_per_second) / 1000:.6g} kbit/s"
@@ -76,23 +81,31 @@ class RateGoal:
 class QualitySearch:
     """Finds the quality whose size is nearest to a goal, from one trial to the next.
 
-    ``trials`` are the sizes measured so far, by quality.
+    ``trials`` are the sizes measured so far, by quality. With ``ceiling``, the goal must not be
+    passed: the search aims so far below it as it may miss.
     """
 
     start: float = _START
     trials: dict[float, float] = field(default_factory=dict)
+    ceiling: bool = False
 
     def add(self, quality: float, size: float) -> None:
         """Note what a quality costs."""
         self.trials[quality] = max(size, 1.0)
 
     def best(self, goal: float) -> float:
-        """The quality tried whose size is nearest."""
-        return min(self.trials, key=lambda q: (abs(self._distance(q, goal)), q))
+        """The quality tried whose size is nearest, below a ceiling if one is."""
+
+        def rank(q: float) -> tuple[bool, float, float]:
+            return self.ceiling and self.trials[q] > goal, abs(self._distance(q, goal)), q
+
+        return min(self.trials, key=rank)
 
     def is_found(self, goal: float, tolerance: float = SEARCH_TOLERANCE) -> bool:
         """Whether a trial came close enough."""
-        return abs(math.expm1(self._distance(self.best(goal), goal))) <= tolerance
+        best = self.best(goal)
+        near = abs(math.expm1(self._distance(best, goal))) <= tolerance
+        return near and not (self.ceiling and self.trials[best] > goal)
 
     def suggest(self, goal: float) -> float | None:
         """The quality to try next; None when no quality could come closer."""
@@ -100,8 +113,8 @@ class QualitySearch:
             return self.start
         if goal <= 0:
             return None if WORST in self.trials else WORST
-        below = [q for q in self.trials if self.trials[q] <= goal]
-        above = [q for q in self.trials if self.trials[q] > goal]
+        below = [q for q in self.trials if self._distance(q, goal) <= 0]
+        above = [q for q in self.trials if self._distance(q, goal) > 0]
         low = max(below, default=None)
         high = min(above, default=None)
         if low is None or high is None:
@@ -129,7 +142,8 @@ class QualitySearch:
         return max(rise, _FLATTEST)
 
     def _distance(self, quality: float, goal: float) -> float:
-        return math.log(self.trials[quality] / max(goal, 1e-9))
+        aim = goal * (1 - SEARCH_TOLERANCE) if self.ceiling else goal
+        return math.log(self.trials[quality] / max(aim, 1e-9))
 
 
 @dataclass(slots=True)

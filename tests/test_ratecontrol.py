@@ -57,8 +57,10 @@ def codec(rng: random.Random) -> Callable[[float], float]:
     return size
 
 
-def search_for(size: Callable[[float], float], goal: float) -> QualitySearch:
-    search = QualitySearch()
+def search_for(
+    size: Callable[[float], float], goal: float, *, ceiling: bool = False
+) -> QualitySearch:
+    search = QualitySearch(ceiling=ceiling)
     while len(search.trials) < MAX_TRIALS:
         quality = search.suggest(goal)
         if quality is None:
@@ -83,6 +85,16 @@ def test_a_search_ends_near(stress_rounds: int) -> None:
         # Half a level of 30 % intra frames is the widest step there is.
         assert abs(search.trials[search.best(goal)] / goal - 1) < 0.035
     assert trials < 4.5 * 300 * stress_rounds
+
+
+@pytest.mark.stress
+def test_a_ceiling_is_kept_and_nearly_filled(stress_rounds: int) -> None:
+    rng = random.Random(5)
+    for _ in range(300 * stress_rounds):
+        size = codec(rng)
+        goal = size(rng.uniform(2, 62.5))
+        search = search_for(size, goal, ceiling=True)
+        assert 0.94 * goal < search.trials[search.best(goal)] <= goal
 
 
 def test_goals_out_of_reach_end_at_the_bounds() -> None:

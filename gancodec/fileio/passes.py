@@ -2,7 +2,8 @@
 
 A file can be read more than once: a search over all GOPs of a short clip, or eight spread over a
 longer one, finds the quality, which is then the same for the whole file. If the file comes out
-more than 3 % off, the next pass knows better; the nearest of at most three is kept. A pipe is read
+more than 3 % off, or larger than a size that was asked for, the next pass knows better; the nearest
+of at most three is kept, and one that fits before one that does not. A pipe is read
 once: each GOP gets the quality that fits what is left of the rate (`ratecontrol.GopBudget`).
 """
 
@@ -116,7 +117,7 @@ def _encode_passes(
     report: Report | None,
 ) -> tuple[EncodeStats, Path]:
     """Whole files at ``base.pass1`` and so on, until one is near; all but the nearest go."""
-    passes = QualitySearch()
+    passes = QualitySearch(ceiling=goal.ceiling)
     done: dict[float, tuple[EncodeStats, Path]] = {}
     quality: float | None = samples.trials.best(samples.goal)
     wanted = samples.goal
@@ -145,7 +146,8 @@ def _next_quality(samples: QualitySearch, passes: QualitySearch, wanted: float) 
         return passes.suggest(wanted)
     quality, size = next(iter(passes.trials.items()))
     below = size / math.exp(samples.slope(quality))
-    return QualitySearch(trials={quality: size, quality - 1: below}).suggest(wanted)
+    trials = {quality: size, quality - 1: below}
+    return QualitySearch(trials=trials, ceiling=passes.ceiling).suggest(wanted)
 
 
 def _finished(job: EncodeJob, path: Path) -> EncodeStats | None:

@@ -9,6 +9,8 @@ from fractions import Fraction
 from itertools import islice
 
 from gancodec.bitstream import Gop, Writer
+from gancodec.bitstream.chunks import FRAMING_BYTES
+from gancodec.bitstream.gops import INDEX_HEAD_BYTES
 from gancodec.errors import InputError
 from gancodec.fileio.encoding import EncodeJob, GopTask, OpenClip, encode_gop, gop_cost, opened
 from gancodec.fileio.input_clip import gop_bytes
@@ -31,7 +33,7 @@ class Samples:
 
     def __init__(self, job: EncodeJob, goal: RateGoal) -> None:
         self.job = job
-        self.trials = QualitySearch()
+        self.trials = QualitySearch(ceiling=goal.ceiling)
         self._spots: list[Fraction] = []
         sounding = goal.file_bytes is not None
         with opened(job if sounding else _silent(job)) as clip:
@@ -132,9 +134,9 @@ class _Count:
 
 
 def container_bytes(clip: OpenClip) -> int:
-    """What a file of this clip weighs without GOPs and sound."""
+    """What a file of this clip weighs without GOPs and sound; with an index, if need be empty."""
     writer = Writer(_Count(), clip.header, clip.models)
     if clip.job.metadata:
         writer.write_metadata(dict(clip.job.metadata))
     writer.close()
-    return writer.state.position
+    return writer.state.position + FRAMING_BYTES + INDEX_HEAD_BYTES

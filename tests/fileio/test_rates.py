@@ -58,6 +58,7 @@ def test_size_counts_the_sound(
     stats = gancodec.encode(source, tmp_path / "out.gvc", **options, size=goal)
     assert near(stats.bytes, goal)
     assert near(stats.bytes - sound, goal - sound)
+    assert stats.bytes <= goal  # who asks for a size has no room for more
 
 
 def test_a_clip_of_many_gops(
