@@ -27,6 +27,11 @@ def noise_level(sigma: Tensor) -> Tensor:
     return (LEVELS - 1) * (sigma / MAX_SIGMA).clamp(0, 1).sqrt()
 
 
+def sigma_of(level: Tensor) -> Tensor:
+    """The deviation that `noise_level` turns into this level."""
+    return MAX_SIGMA * (level / (LEVELS - 1)).square()
+
+
 def rate_level(bits_per_pixel: Tensor) -> Tensor:
     """Rate of a file -> level: 0 up to 1/128 bit a luma sample, 63 from two bits on."""
     per_octave, below = _RATES

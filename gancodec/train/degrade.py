@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ from gancodec.types import FrameBatch
 GAMMA = 2.2  # of the light that a shutter adds up
 _CLIP_FRAMES = 36  # of a video are coded
 _GRID = 32  # samples that pictures are cropped to multiples of
+_FAINTEST = 0.5  # of Gaussian noise; a take with less, once rounded, would be the clean frame
 CODECS: dict[str, tuple[float, float, dict[str, Any]]] = {  # best and worst crf, settings
     "x264": (24, 42, {"preset": "medium"}),
     "x265": (24, 42, {"preset": "fast"}),
@@ -96,7 +98,7 @@ def prepare(what: Preparation, folders: list[Path], target: Path, *, jobs: int =
         UsageError: nothing of it is as large as a patch.
     """
     videos, pictures = find_sources(folders)
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:  # torch has threads
         parts = pool.map(partial(samples_of, what), [*videos, *pictures])
         samples = [sample for part in parts for sample in part]
     if not samples:
@@ -277,7 +279,7 @@ class Noise:
         kind = rng.choice(["gaussian", "poisson", "impulse", "camera"], p=[0.5, 0.15, 0.1, 0.25])
         chroma = float(rng.uniform(0.3, 1.0))
         if kind == "gaussian":
-            return cls(float(55 * rng.random() ** 1.3), chroma=chroma)
+            return cls(max(float(55 * rng.random() ** 1.3), _FAINTEST), chroma=chroma)
         if kind == "poisson":
             return cls(0.0, gain=float(rng.uniform(0.2, 8.0)), chroma=chroma)
         if kind == "impulse":
@@ -413,8 +415,9 @@ class Shutter:
                 (t - frames // 2) + self.exposure * (k / (count - 1) - 0.5) for k in range(count)
             ]
             light = torch.stack([_view(y, self.place(s), size) for s in times]).mean(0)
+            few = max(count // 4, 1)  # of as many; about the middle, as those of luma
             colour = torch.stack(
-                [_view(uv, self.place(s), size) for s in times[:: max(count // 4, 1)]]
+                [_view(uv, self.place(s), size) for s in times[(count - 1) % few // 2 :: few]]
             ).mean(0)
             if self.defocus:
                 light = _disc(light, self.defocus)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gancodec.errors import UsageError
 from gancodec.models.compress import CHROMA_WEIGHT
+from gancodec.models.degradation import sigma_of
 from gancodec.models.restore import Restorer, enlarge, reduce
 from gancodec.nn.critic import PatchCritic
 from gancodec.nn.motion import warp
@@ -55,6 +56,8 @@ class RestoreStage:
         patch: sides of the targets that the folder must hold.
         error: "charbonnier" or "l2".
         memory: share of steps in which the net sees its output for the frame before.
+        balance: divide the error by the noise's deviation, this often: squares of heavy noise would
+            drown what light noise has to teach. 0 leaves it.
     """
 
     def __init__(
@@ -69,10 +72,11 @@ class RestoreStage:
         temporal: float = 0.0,
         consistency: float = 0.0,
         memory: float = 1.0,
+        balance: float = 0.0,
     ) -> None:
         self.net, self.batch, self.data = net, batch, Pairs(folders[0])
         self.error, self.temporal, self.consistency = error, temporal, consistency
-        self.memory = memory
+        self.memory, self.balance = memory, balance
         self.helpers = nn.ModuleDict()
         info, config = self.data.info, net.config
         if (info.task, info.scale, info.window, info.size) != (
@@ -115,6 +119,7 @@ class RestoreStage:
     def faithful(self, batch: Batch, frames: list[Restored]) -> Tensor:
         """(B,) in 8-bit units."""
         total = torch.zeros_like(batch.level)
+        middle = self.data.info.window // 2
         for t, frame in enumerate(frames):
             expected = _with_impulses(frame.planes, batch.chance)
             total = total + _error(expected, frame.target, self.error)
@@ -125,8 +130,10 @@ class RestoreStage:
             if self.consistency:
                 clean = (batch.level > _CLEAN).float()
                 again = reduce(frame.planes, self.data.info.scale)
-                wrong = _error(again, batch.inputs[t], self.error)
+                wrong = _error(again, batch.inputs[t + middle], self.error)
                 total = total + self.consistency * clean * wrong
+        if self.balance:
+            total = total * ((sigma_of(batch.level) + 2) / 10) ** -self.balance
         return total / len(frames)
 
     def numbers(self, batch: Batch, frames: list[Restored]) -> dict[str, float]:
@@ -194,7 +201,7 @@ class RestoreAdversarialStage(RestoreStage):
         }
 
     def _contest(self, shown: Restored, penalised: bool) -> tuple[Tensor, Tensor, Tensor, float]:
-        """Losses of the critic and (B,) of the net, distance of features (B,), how often it is right."""
+        """Losses of the critic and (B,) of the net, (B,) distance of features, share it gets right."""
         given = at_half_resolution(shown.picture)
         real = torch.cat([at_half_resolution(shown.target), given], 1)
         fake = torch.cat([at_half_resolution(shown.planes), given], 1)
