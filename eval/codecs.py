@@ -55,6 +55,7 @@ KINDS: dict[str, str] = {
     "avif": "gancodec.eval.stills:Avif",
     "compressai": "gancodec.eval.neural:CompressAiCodec",
     "enhanced": "gancodec.eval.enhanced:EnhancedCodec",
+    "restored": "gancodec.eval.restored:RestoredCodec",
 }
 
 

@@ -4,6 +4,7 @@
 
     stats = gancodec.encode("in.mp4", "out.gvc", quality=20)
     gancodec.decode("out.gvc", "out.mp4")
+    gancodec.enhance("small.mp4", "large.mp4", "sr", scale=2)
     with gancodec.open("out.gvc") as video:
         clip = video[120:150]
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gancodec.codec import Decoder, Encoder
     from gancodec.config import EncodeOptions
+    from gancodec.enhancer import Enhancement, Enhancer, list_enhancers, load_enhancer
     from gancodec.errors import (
         BitstreamError,
         CorruptError,
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
     from gancodec.fileio import (
         DecodeStats,
         EncodeStats,
+        EnhanceStats,
         Progress,
         VerifyReport,
         Video,
         decode,
         encode,
+        enhance,
         open,
         verify,
     )
@@ -54,6 +58,9 @@ __all__ = [
     "EncodeOptions",
     "EncodeStats",
     "Encoder",
+    "EnhanceStats",
+    "Enhancement",
+    "Enhancer",
     "FrameBatch",
     "FrameType",
     "GancodecError",
@@ -71,8 +78,11 @@ __all__ = [
     "__version__",
     "decode",
     "encode",
+    "enhance",
     "find_model",
+    "list_enhancers",
     "list_models",
+    "load_enhancer",
     "load_model",
     "open",
     "verify",
@@ -80,13 +90,17 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Decoder", "Encoder"), "gancodec.codec"),
+    **dict.fromkeys(
+        ("Enhancement", "Enhancer", "list_enhancers", "load_enhancer"), "gancodec.enhancer"
+    ),
     "EncodeOptions": "gancodec.config",
     **dict.fromkeys(("Color", "FrameBatch", "FrameType", "Packet", "VideoInfo"), "gancodec.types"),
     **dict.fromkeys(("find_model", "list_models", "load_model"), "gancodec.registry"),
     **dict.fromkeys(
-        ("DecodeStats", "EncodeStats", "Progress", "VerifyReport", "Video"), "gancodec.fileio"
+        ("DecodeStats", "EncodeStats", "EnhanceStats", "Progress", "VerifyReport", "Video"),
+        "gancodec.fileio",
     ),
-    **dict.fromkeys(("decode", "encode", "open", "verify"), "gancodec.fileio"),
+    **dict.fromkeys(("decode", "encode", "enhance", "open", "verify"), "gancodec.fileio"),
 }
 
 

@@ -8,13 +8,16 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gancodec.cli_eval import run_eval
 from gancodec.cli_options import files_of
-from gancodec.errors import CorruptError, InputError, ModelError
+from gancodec.errors import CorruptError, InputError, ModelError, UsageError
 from gancodec.progress import ProgressLine, summary_text
 from gancodec.terminal import in_bytes, note, printable, say, table
+
+if TYPE_CHECKING:
+    from gancodec.enhancer import Enhancement
 
 
 def run_encode(chosen: Namespace) -> None:
@@ -23,14 +26,11 @@ def run_encode(chosen: Namespace) -> None:
     from gancodec.fileio import encode
 
     line = ProgressLine(quiet=chosen.quiet)
-    wanted = {
-        name: getattr(chosen, name)
-        for name in (
-            *("quality", "bitrate", "size", "gop", "preset", "tune", "model", "start", "duration"),
-            *("scale", "fps", "audio", "jobs", "executor", "device", "engine"),
-        )
-        if getattr(chosen, name) is not None  # what was not asked for is left to the defaults
-    }
+    wanted = _given(
+        chosen,
+        *("quality", "bitrate", "size", "gop", "preset", "tune", "model", "start", "duration"),
+        *("scale", "fps", "audio", "jobs", "executor", "device", "engine"),
+    )
     try:
         stats = encode(
             source,
@@ -58,16 +58,13 @@ def run_decode(chosen: Namespace) -> None:
     from gancodec.fileio import decode
 
     line = ProgressLine(quiet=chosen.quiet)
-    wanted = {
-        name: getattr(chosen, name)
-        for name in ("realism", "start", "duration", "jobs", "device", "engine")
-        if getattr(chosen, name) is not None
-    }
+    wanted = _given(chosen, "realism", "start", "duration", "jobs", "device", "engine")
     try:
         stats = decode(
             source,
             target,
             **wanted,
+            enhance=_enhancement(chosen),
             conceal=chosen.conceal,
             lossless=chosen.lossless,
             overwrite=chosen.overwrite,
@@ -81,6 +78,54 @@ def run_decode(chosen: Namespace) -> None:
     if not stats.is_intact:
         _tell(stats.damage)
         raise CorruptError(_describe_loss(stats.damage, stats.lost))
+
+
+def _enhancement(chosen: Namespace) -> Enhancement | None:
+    """What decode is to do with the frames."""
+    if chosen.enhance is None:
+        for name in ("strength", "scale", "enhancer"):
+            if getattr(chosen, name) is not None:
+                raise UsageError(f"--{name} is for --enhance; name what is to be done")
+        return None
+    from gancodec.enhancer import Enhancement
+
+    scale = chosen.scale or (2 if chosen.enhance == "sr" else 1)
+    return Enhancement(chosen.enhance, scale=scale, strength=chosen.strength, model=chosen.enhancer)
+
+
+def run_enhance(chosen: Namespace) -> None:
+    """``gancodec enhance``."""
+    source, target = files_of(chosen, ("IN", "OUT"))
+    from gancodec.fileio import enhance
+
+    line = ProgressLine(quiet=chosen.quiet)
+    wanted = _given(
+        chosen,
+        *("scale", "strength", "sigma", "model", "start", "duration", "audio", "jobs", "device"),
+    )
+    try:
+        stats = enhance(
+            source,
+            target,
+            chosen.task,
+            **wanted,
+            lossless=chosen.lossless,
+            overwrite=chosen.overwrite,
+            progress=line,
+        )
+    finally:
+        line.clear()
+    if not chosen.quiet:
+        _tell(stats.notices)
+        done = summary_text(
+            "enhanced", stats.frames, float(stats.seconds), None, line.elapsed_seconds
+        )
+        say(f"{done}, {stats.width}x{stats.height} by {stats.model}")
+
+
+def _given(chosen: Namespace, *names: str) -> dict[str, Any]:
+    """Options by name; what was not asked for is left to the defaults."""
+    return {name: value for name in names if (value := getattr(chosen, name)) is not None}
 
 
 def _describe_loss(damage: Sequence[str], lost: Sequence[tuple[Fraction, Fraction | None]]) -> str:
@@ -152,12 +197,18 @@ def run_selftest(chosen: Namespace) -> None:
 def run_models(chosen: Namespace) -> None:
     """``gancodec models``."""
     from gancodec.config import EncodeOptions
+    from gancodec.enhancer import DEFAULTS, list_enhancers
     from gancodec.registry import list_models
 
-    found = list_models()
-    default = EncodeOptions().model
+    found, enhancers = list_models(), list_enhancers()
+    default, used = EncodeOptions().model, frozenset(DEFAULTS.values())
     if chosen.json:
-        _print_json({name: {**entry, "default": name == default} for name, entry in found.items()})
+        _print_json(
+            {
+                **{name: {**entry, "default": name in used} for name, entry in enhancers.items()},
+                **{name: {**entry, "default": name == default} for name, entry in found.items()},
+            }
+        )
         return
     if not found:
         raise ModelError("no model is installed; reinstall gancodec, or set GANCODEC_MODELS")
@@ -169,6 +220,18 @@ def run_models(chosen: Namespace) -> None:
         shown = f"{printable(name)}{' (default)' * (name == default)}"
         rows.append((shown, in_bytes(size), entry["codec"]["sha256"][:12], summary))
     print(table(rows))
+    if enhancers:
+        head = ("enhancer", "task", "scale", "parameters", "summary")
+        print(f"\n{table([head, *(_enhancer_row(*item) for item in sorted(enhancers.items()))])}")
+
+
+def _enhancer_row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    """What the card of an enhancer says; a stranger's may say nothing."""
+    card = entry.get("card", {})
+    config, parts = card.get("config", {}), card.get("parameters", {})
+    parameters = f"{sum(parts.values()) / 1e6:.2f} M" if parts else ""
+    task, scale = config.get("task", ""), config.get("scale", "")
+    return tuple(map(printable, (name, task, scale, parameters, card.get("summary", ""))))
 
 
 def _print_json(value: Any) -> None:
@@ -249,6 +312,24 @@ def run_demo(chosen: Namespace) -> None:
     print(report.to_text())
 
 
+def run_prepare(chosen: Namespace) -> None:
+    """``gancodec prepare``."""
+    from gancodec.fileio.parallel import Workers
+    from gancodec.train.degrade import Preparation, prepare
+
+    target = Path(chosen.output)
+    if (target / "pairs.json").exists():
+        raise UsageError(f"{target} holds pairs already: name another folder, or remove it")
+    if not target.parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist: make it first")
+    wanted = _given(chosen, "scale", "size", "takes", "seed")
+    scale = wanted.pop("scale", 2 if chosen.task == "sr" else 1)
+    what = Preparation(chosen.task, scale=scale, clean=chosen.clean, **wanted)
+    jobs = Workers(chosen.jobs).jobs
+    made = prepare(what, [Path(folder) for folder in chosen.folders], target, jobs=jobs)
+    say(f"prepared {made} pairs in {printable(target)}")
+
+
 def run_train(chosen: Namespace) -> None:
     """``gancodec train``."""
     path = Path(chosen.recipe)
@@ -273,6 +354,7 @@ def run_export(chosen: Namespace) -> None:
 COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "encode": run_encode,
     "decode": run_decode,
+    "enhance": run_enhance,
     "probe": run_probe,
     "verify": run_verify,
     "selftest": run_selftest,
@@ -281,6 +363,7 @@ COMMANDS: dict[str, Callable[[Namespace], None]] = {
     "bench": run_bench,
     "demo": run_demo,
     "eval": run_eval,
+    "prepare": run_prepare,
     "train": run_train,
     "export": run_export,
 }

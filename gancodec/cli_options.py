@@ -17,6 +17,7 @@ from gancodec.cli_values import (
     count,
     number_in,
     parse_picture_size,
+    parse_sigma,
 )
 from gancodec.errors import UsageError
 from gancodec.video.scale import parse_size
@@ -38,8 +39,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for add in (
-        *(_add_encode, _add_decode, _add_inspection, _add_measurement, _add_eval, _add_train),
-        _add_export,
+        *(_add_encode, _add_decode, _add_enhance, _add_inspection, _add_measurement, _add_eval),
+        *(_add_prepare, _add_train, _add_export),
     ):
         add(commands)
     return parser
@@ -89,11 +90,7 @@ def _add_encode(commands: Any) -> None:
     p.add_argument(
         "--fps", type=checked(parse_rate), metavar="R", help="constant rate, 25 or 30000/1001"
     )
-    p.add_argument(
-        "--audio",
-        choices=("copy", "opus", "none"),
-        help="keep the sound as it is (default), convert it, or leave it out",
-    )
+    _add_audio(p)
     p.add_argument(
         "--executor",
         metavar="WHERE",
@@ -115,19 +112,77 @@ def _add_decode(commands: Any) -> None:
     )
     _add_engine(p, "torch", "onnx", "auto")
     p.add_argument("--conceal", action="store_true", help="step over damage instead of stopping")
+    _add_lossless(p)
+    p.add_argument(
+        "--enhance",
+        choices=("detail", "sr"),
+        help="put back detail that coding has taken, or make the pictures larger",
+    )
+    _add_enhancement(p, "with --enhance: ")
+    p.add_argument(
+        "--enhancer", metavar="NAME", help="with --enhance: another, see `gancodec models`"
+    )
+
+
+def _add_enhance(commands: Any) -> None:
+    p = _transcoder(commands, "enhance", "IN", "OUT", "make more of a video's pictures", task=True)
+    _add_enhancement(p)
+    p.add_argument(
+        "--sigma",
+        type=parse_sigma,
+        metavar="auto|N",
+        help="denoise: deviation of the noise in 8-bit samples; auto, the default, estimates it",
+    )
+    p.add_argument("--model", metavar="NAME", help="enhancer to use, see `gancodec models`")
+    _add_audio(p)
+    _add_lossless(p)
+
+
+def _add_task(p: argparse.ArgumentParser, about: str) -> None:
+    p.add_argument(
+        "task", choices=("sr", "denoise", "deblur", "detail"), metavar="TASK", help=about
+    )
+
+
+def _add_enhancement(p: argparse.ArgumentParser, when: str = "") -> None:
+    p.add_argument(
+        "--strength",
+        type=number_in(0, 1, "strength"),
+        metavar="0..1",
+        help=f"{when}0 the most faithful, 1 the most detailed",
+    )
+    p.add_argument(
+        "--scale", type=int, choices=(2, 4), help=f"{when}how much larger sr makes the sides"
+    )
+
+
+def _add_lossless(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--lossless", action="store_true", help="exact frames also in .mkv, .mp4 and .webm"
     )
 
 
-def _transcoder(commands: Any, name: str, source: str, target: str, about: str) -> Parser:
-    """What encode and decode have in common."""
+def _add_audio(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--audio",
+        choices=("copy", "opus", "none"),
+        help="keep the sound as it is (default), convert it, or leave it out",
+    )
+
+
+def _transcoder(
+    commands: Any, name: str, source: str, target: str, about: str, *, task: bool = False
+) -> Parser:
+    """What encode, decode and enhance have in common."""
+    first = "TASK " if task else ""
     p: Parser = commands.add_parser(
         name,
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
-        usage=f"gancodec {name} [options] {source} {target}",
+        usage=f"gancodec {name} [options] {first}{source} {target}",
     )
+    if task:
+        _add_task(p, "sr: larger; denoise, deblur: cleaner, sharper; detail: as before coding")
     # Counted by the command, since -i may have named the first.
     p.add_argument("files", nargs="*", metavar=f"{source} {target}", help="- is stdin or stdout")
     p.add_argument("-i", dest="input", metavar="FILE", help=f"{source}, as ffmpeg spells it")
@@ -327,6 +382,27 @@ def _add_anchor(p: Parser) -> None:
     p.add_argument("--anchor", metavar="NAME", help="codec to compare with; the suite's own")
 
 
+def _add_prepare(commands: Any) -> None:
+    p = _plain(commands, "prepare", "make pairs that enhancers are trained on")
+    _add_task(p, "what they are to learn, as `gancodec enhance` names it")
+    p.add_argument("folders", nargs="+", metavar="FOLDER", help="of videos and pictures")
+    p.add_argument("output", metavar="OUT", help="a folder for the pairs")
+    p.add_argument(
+        "--scale", type=int, choices=(2, 4), help="sr: how much smaller its inputs are; default 2"
+    )
+    p.add_argument(
+        "--size", type=count(), metavar="N", help="samples a side of the targets; default 128"
+    )
+    p.add_argument(
+        "--takes", type=count(), metavar="N", help="samples of a video or picture; default 12"
+    )
+    p.add_argument("--seed", type=int, metavar="N", help="default 0")
+    p.add_argument(
+        "--clean", action="store_true", help="denoise: clean targets in place of a second take"
+    )
+    _add_jobs(p)
+
+
 def _add_train(commands: Any) -> None:
     p = _plain(commands, "train", "train a model from a recipe")
     p.add_argument("recipe", metavar="RECIPE.toml", help="what to train, on what, for how long")
@@ -347,7 +423,7 @@ def _plain(commands: Any, name: str, about: str) -> Parser:
 
 
 def files_of(arguments: argparse.Namespace, names: Sequence[str]) -> tuple[str, str]:
-    """Input and output of encode and decode, wherever they stood.
+    """Input and output of encode, decode and enhance, wherever they stood.
 
     Raises:
         UsageError: too few or too many.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from gancodec.errors import UsageError
 from gancodec.ratecontrol import parse_amount
@@ -109,3 +109,8 @@ def count(most: int | None = None) -> Convert:
         return value
 
     return checked(convert)
+
+
+def parse_sigma(text: str) -> float | Literal["auto"]:
+    """Deviation of noise in 8-bit samples, or "auto"."""
+    return "auto" if text == "auto" else number_in(0, 60, "sigma")(text)

@@ -68,6 +68,7 @@ class EnhancerModel:
     faithful: dict[str, Tensor]
     detailed: dict[str, Tensor]
     card: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""  # of its file
 
     def net(self, strength: float, device: str = "cpu") -> Restorer:
         """The net of a strength, 0 to 1."""
@@ -89,16 +90,22 @@ def list_enhancers() -> dict[str, dict[str, Any]]:
     extra = os.environ.get("GANCODEC_ENHANCERS", "")
     found: dict[str, dict[str, Any]] = {}
     for folder in (PACKAGED, *(Path(p) for p in extra.split(os.pathsep) if p)):
-        path = folder / "manifest.json"
-        if not path.is_file():
-            continue
-        try:
-            for name, entry in json.loads(path.read_text()).items():
-                if not all(isinstance(entry[key], str) for key in ("file", "sha256")):
-                    raise TypeError(f"the entry of {name!r} is not made of text")
-                found.setdefault(name, {**entry, "folder": str(folder)})
-        except (ValueError, AttributeError, TypeError, LookupError) as error:
-            raise ModelError(f"{path} is no manifest of enhancers: {error}") from error
+        if (folder / "manifest.json").is_file():
+            found = {**_entries_of(folder), **found}  # the first of a name counts
+    return found
+
+
+def _entries_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a folder's manifest lists."""
+    path = folder / "manifest.json"
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for name, entry in json.loads(path.read_text()).items():
+            if not all(isinstance(entry.get(key), str) for key in ("file", "sha256")):
+                raise TypeError(f"the entry of {name!r} names no file and its SHA-256")
+            found[name] = {**entry, "folder": str(folder)}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ModelError(f"{path} is no manifest of enhancers: {error}") from error
     return found
 
 
@@ -111,12 +118,10 @@ def load_enhancer(name: str) -> EnhancerModel:
     """
     entries = list_enhancers()
     if name not in entries and (Path(name) / "manifest.json").is_file():
-        folder = Path(name)
-        try:
-            name, entry = next(iter(json.loads((folder / "manifest.json").read_text()).items()))
-            entries = {name: {**entry, "folder": str(folder)}}
-        except (ValueError, AttributeError, TypeError, StopIteration) as error:
-            raise ModelError(f"{folder} has no manifest of an enhancer: {error}") from error
+        folder, entries = name, _entries_of(Path(name))
+        if not entries:
+            raise ModelError(f"{folder} lists no enhancer; name another folder")
+        name = next(iter(entries))
     if name not in entries:
         known = ", ".join(sorted(entries)) or "none"
         raise ModelError(f"there is no enhancer {name!r}; there are: {known}")
@@ -132,7 +137,7 @@ def load_enhancer(name: str) -> EnhancerModel:
     detailed = _take(tensors, DETAILED, net, name) if has_two else faithful
     if tensors:
         raise ModelError(f"the enhancer {name!r} holds foreign tensors, e.g. {next(iter(tensors))}")
-    return EnhancerModel(name, config, faithful, detailed, entry.get("card", {}))
+    return EnhancerModel(name, config, faithful, detailed, entry.get("card", {}), entry["sha256"])
 
 
 def _read(path: Path, sha256: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -210,6 +215,13 @@ class Enhancement:
             raise UsageError("sigma is for denoise")
         if self.sigma is not None and not 0 <= self.sigma <= MAX_SIGMA:
             raise UsageError(f"sigma is 0 to {MAX_SIGMA:g} in 8-bit samples, got {self.sigma:g}")
+        if self.bits_per_pixel is not None and not self.bits_per_pixel >= 0:
+            raise UsageError(f"bits_per_pixel is 0 or more, got {self.bits_per_pixel:g}")
+
+    @property
+    def minds_rate(self) -> bool:
+        """Whether ``bits_per_pixel`` makes a difference."""
+        return self.task in ("sr", "detail")
 
     def load(self) -> EnhancerModel:
         """The enhancer that does it.
@@ -224,6 +236,19 @@ class Enhancement:
                 f"not for {self.task} x{self.scale}"
             )
         return model
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse pictures that are too small to be seen by a net.
+
+    Raises:
+        UsageError: a side of less than 16 samples.
+    """
+    if min(height, width) < SMALLEST:
+        raise UsageError(
+            f"pictures of {width}x{height} are too small to enhance: a side has at least "
+            f"{SMALLEST} samples"
+        )
 
 
 class Enhancer:
@@ -268,11 +293,7 @@ class Enhancer:
         """
         count = len(frames) - first if count is None else count
         height, width = frames.y.shape[1:]
-        if min(height, width) < SMALLEST:
-            raise UsageError(
-                f"pictures of {width}x{height} are too small to enhance: a side has at least "
-                f"{SMALLEST} samples"
-            )
+        check_size(width, height)
         out = [
             _cropped(p, height, width, self.config.scale) for p in self._run(frames, first, count)
         ]

@@ -255,3 +255,28 @@ def make_small() -> Callable[..., Any]:
 def small(make_small: Callable[..., Any]) -> Any:
     """A small model with a little of everything in its outputs."""
     return make_small()
+
+
+@pytest.fixture(scope="session")
+def make_enhancer() -> Callable[..., str]:
+    """Writes an enhancer of fresh small nets, which change pictures by some levels, and names its
+    folder: `make_enhancer(folder, "sr", 2, memory=True)`."""
+    import torch
+
+    from gancodec.models.restore import Restorer, RestorerConfig
+    from gancodec.train.publish import write_enhancer
+
+    def make(folder: Path, task: Any, scale: int = 1, **shape: Any) -> str:
+        config = RestorerConfig(task, scale, widths=(8, 8, 8), depths=(1, 0, 1, 0, 1), **shape)
+        sets = {}
+        for seed, kind in enumerate(("faithful", "detailed")):
+            torch.manual_seed(seed)
+            net = Restorer(config)
+            for name, parameter in net.named_parameters():
+                spread = 0.02 if name.startswith("leave.") else 0.2
+                torch.nn.init.normal_(parameter, std=spread)
+            sets[kind] = {name: p.detach() for name, p in net.named_parameters()}
+        write_enhancer(f"tiny-{task}{scale}", config, sets, folder, {"summary": "for tests"})
+        return str(folder)
+
+    return make

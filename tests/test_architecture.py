@@ -73,6 +73,8 @@ LAYERS: dict[str, set[str]] = {
     "fileio": {
         "ratecontrol",
         "codec",
+        "enhancer",
+        "models.restore",  # the names of tasks
         "video",
         "bitstream",
         "engine",  # whether it can be had, and what it is good for
@@ -103,6 +105,9 @@ LAYERS: dict[str, set[str]] = {
     "eval": {
         "fileio",
         "codec",
+        "enhancer",  # behind any codec's decoder
+        "models.restore",  # how clips are made smaller for it
+        "nn.planes",
         "video",
         "bitstream",
         "train.compressai_bridge",  # published codecs to compare with
@@ -166,6 +171,7 @@ LAYERS: dict[str, set[str]] = {
         "cli_probe",
         "config",
         "demo",
+        "enhancer",
         "eval",
         "fileio",
         "onnx_files",
@@ -178,7 +184,8 @@ LAYERS: dict[str, set[str]] = {
         "errors",
     },
     "__main__": {"cli"},
-    "__init__": {"fileio", "codec", "registry", "config", "types", "errors"},  # all lazily
+    # all lazily
+    "__init__": {"fileio", "codec", "enhancer", "registry", "config", "types", "errors"},
 }
 
 # Third-party packages that only these parts may import.

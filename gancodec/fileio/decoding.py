@@ -7,6 +7,7 @@ reader ─► GOPs ─► decoded, each on its own, on any number of cores ─�
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -31,12 +32,14 @@ from gancodec.bitstream.seeking import read_index
 from gancodec.codec import Decoder
 from gancodec.config import REALISM, Engine
 from gancodec.engine import nets_in_onnx
-from gancodec.errors import CorruptError
+from gancodec.errors import CorruptError, GancodecError
 from gancodec.fileio.concealment import Timeline
 from gancodec.fileio.ends import is_seekable
 from gancodec.fileio.headers import info_of
 from gancodec.fileio.input_clip import gop_bytes
 from gancodec.fileio.parallel import BUDGET_BYTES, Work, Workers, one_thread
+from gancodec.fileio.results import LostSpan
+from gancodec.fileio.source_rate import rate_of_gops
 from gancodec.registry import find_model, running_in_onnx
 from gancodec.types import FrameBatch, FrameType, VideoInfo
 from gancodec.video.timeline import TYPING_TOLERANCE
@@ -145,6 +148,7 @@ class DecodeJob:
 
     Attributes:
         start, end: only frames with start <= time < end, in seconds; None for no cut.
+        sound: whether sound tracks are wanted.
     """
 
     realism: float = REALISM
@@ -154,6 +158,7 @@ class DecodeJob:
     engine: Engine = "torch"
     conceal: bool = False
     lossless: bool = False
+    sound: bool = True
 
 
 def stored_index(stream: ByteReader) -> Sequence[IndexEntry]:
@@ -209,6 +214,10 @@ class Playback:
 
     def __init__(self, stream: ByteReader, job: DecodeJob, workers: Workers) -> None:
         self.job = job
+        seekable: Any = stream
+        self._stream: Any = stream
+        self._begin: int | None = seekable.tell() if is_seekable(stream) else None
+        self._first_rate: float | None = None
         self.reader = Reader(stream, conceal=job.conceal)
         self.info = info_of(self.reader.header)
         self.damage: list[str] = []
@@ -236,13 +245,48 @@ class Playback:
             return None
         return sum(entry.frames for entry in self._index) or self._promised
 
+    @property
+    def position(self) -> int:
+        """Bytes of the file that were read."""
+        return self.reader.position
+
+    @property
+    def start_pts(self) -> int:
+        """Time of the clip's first frame in ticks."""
+        return self.reader.header.start_pts
+
+    @property
+    def lost(self) -> Sequence[LostSpan]:
+        """What was filled with a still picture."""
+        return self.timeline.lost
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """Nothing is changed on the way in."""
+        return ()
+
+    def bits_per_pixel(self) -> float | None:
+        """Bits a luma sample of the whole file's pictures; of a pipe, those of its first GOP."""
+        if self._begin is None:
+            return self._first_rate
+        position = self._stream.tell()
+        try:
+            with suppress(GancodecError):  # playing it will tell
+                self._stream.seek(self._begin)
+                events = Reader(self._stream, conceal=True).events()
+                return rate_of_gops((e for e in events if isinstance(e, Gop)), self.info)
+        finally:
+            self._stream.seek(position)
+        return self._first_rate
+
     def output(self) -> Iterator[AudioInit | AudioData | FrameBatch]:
         """Sound as it is stored, and the wanted frames, in order; holes filled if concealing."""
         fills: Iterator[FrameBatch] | None = None
         for piece, decoded in self._decoded():
             event = piece.event
             if isinstance(event, AudioInit | AudioData):
-                yield event
+                if self.job.sound:
+                    yield event
             elif isinstance(event, Damage):
                 self.damage.append(event.reason)
                 self.timeline.damage()
@@ -314,6 +358,8 @@ class Playback:
             yield Work(self._task(event, number), piece)
 
     def _task(self, gop: Gop, number: int) -> DecodeTask | None:
+        if self._first_rate is None:
+            self._first_rate = rate_of_gops([gop], self.info)
         first, stop = self._cut.span(_sound_times(gop))
         if first >= stop:
             return None

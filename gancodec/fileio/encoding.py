@@ -32,7 +32,7 @@ from gancodec.codec import Encoder
 from gancodec.config import EncodeOptions, Engine
 from gancodec.errors import CorruptError, InputError, ModelError
 from gancodec.fileio.headers import header_of, ticks_per_frame
-from gancodec.fileio.input_clip import InputClip, gop_bytes, paced, read_gops
+from gancodec.fileio.input_clip import InputClip, expected_frames, gop_bytes, paced, read_gops
 from gancodec.fileio.parallel import Work, Workers
 from gancodec.registry import load_model
 from gancodec.types import FrameBatch, VideoInfo
@@ -161,10 +161,7 @@ class OpenClip:
     @property
     def total_frames(self) -> int | None:
         """How many frames there will be, as far as the input tells."""
-        if self.reader.info.frames is not None:
-            return self.reader.info.frames
-        seconds = self.reader.duration
-        return None if seconds is None else max(round(seconds * self.info.fps), 1)
+        return expected_frames(self.reader, self.info)
 
     def seconds_until(self, pts: int) -> Fraction:
         """Length of the clip up to and with the frame of this time."""

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import torch
 
 from gancodec.bitstream import ByteReader, ByteWriter
+from gancodec.bitstream.chunks import SIGNATURE
 from gancodec.errors import InputError, UsageError
 from gancodec.fileio.input_clip import Source
 from gancodec.video.mux import CONTAINERS
@@ -139,6 +140,58 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         raise InputError(f"{os.fspath(path)} does not exist: check the path") from error
     except OSError as error:
         raise InputError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from error
+
+
+@contextmanager
+def recognised(source: Source) -> Iterator[tuple[Source, bool]]:
+    """A source to read from, and whether it is a ``.gvc`` file; a pipe begins with what it said.
+
+    Raises:
+        InputError: it cannot be read. That nothing has its name, opening it will tell.
+    """
+    if not isinstance(source, str | os.PathLike):
+        yield _recognise(source, source, "the stream")
+    elif source == "-":
+        yield _recognise(sys.stdin.buffer, source, "standard input")
+    elif _is_special(Path(source)):
+        with open_file(source) as stream:
+            yield _recognise(stream, stream, os.fspath(source))
+    elif Path(source).is_file():
+        with open_file(source) as stream:
+            yield source, stream.read(len(SIGNATURE)) == SIGNATURE
+    else:  # a folder or a pattern of pictures, or missing
+        yield source, False
+
+
+def _recognise(stream: BinaryIO, source: Source, name: str) -> tuple[Source, bool]:
+    try:
+        if is_seekable(stream):
+            head = stream.read(len(SIGNATURE))
+            stream.seek(-len(head), os.SEEK_CUR)
+            return source, head == SIGNATURE
+        head = b""
+        while len(head) < len(SIGNATURE) and (more := stream.read(len(SIGNATURE) - len(head))):
+            head += more
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+    name = str(getattr(source, "name", name))
+    return cast(BinaryIO, _Rejoined(head, stream, name)), head == SIGNATURE
+
+
+class _Rejoined:
+    """A pipe from its beginning, though some bytes of it were read."""
+
+    def __init__(self, head: bytes, rest: BinaryIO, name: str) -> None:
+        self.name = name
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; nothing at the end."""
+        if self._head:
+            given, self._head = self._head[:size], self._head[size:]
+            return given
+        return self._rest.read(size)
 
 
 def is_seekable(stream: ByteReader) -> bool:

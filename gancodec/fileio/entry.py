@@ -12,21 +12,34 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
+from gancodec.bitstream import ByteWriter
 from gancodec.config import REALISM, TUNED, EncodeOptions, Engine, Preset, Tune
 from gancodec.engine import check_engine
+from gancodec.enhancer import Enhancement
 from gancodec.errors import UsageError
 from gancodec.fileio.cluster import PROCESSES, on_cluster
 from gancodec.fileio.decoding import DecodeJob, Playback
 from gancodec.fileio.encoding import EncodeJob, OpenClip
-from gancodec.fileio.ends import Target, check_device, check_paths, format_of, readable, sink_of
+from gancodec.fileio.ends import (
+    Target,
+    check_device,
+    check_paths,
+    format_of,
+    readable,
+    recognised,
+    sink_of,
+)
+from gancodec.fileio.enhancing import Enhancing
+from gancodec.fileio.footage import Footage, opened_clip
 from gancodec.fileio.input_clip import InputClip, Source
 from gancodec.fileio.parallel import Workers
 from gancodec.fileio.passes import encode_to_goal
-from gancodec.fileio.results import DecodeStats, EncodeStats, Report
+from gancodec.fileio.results import DecodeStats, EncodeStats, EnhanceStats, Report
 from gancodec.fileio.video_output import decode_to
 from gancodec.fileio.writing import write_file, write_stream
+from gancodec.models.restore import Task
 from gancodec.ratecontrol import RateGoal, parse_amount
 from gancodec.registry import list_models, load_model
 from gancodec.video.audio import AudioMode
@@ -160,6 +173,7 @@ def decode(
     engine: Engine = "torch",
     conceal: bool = False,
     lossless: bool = False,
+    enhance: Enhancement | None = None,
     overwrite: bool = False,
     progress: Report | None = None,
 ) -> DecodeStats:
@@ -177,6 +191,8 @@ def decode(
         conceal: step over damage: lost frames are filled with the picture before them, so that
             the clip keeps its length; ``lost`` and ``damage`` of the result say where.
         lossless: exact frames also in ``.mkv`` and the like.
+        enhance: what to do with the frames before they are written; on ``device``, and told the
+            rate of the file unless it names one.
         overwrite: replace an existing target.
         progress: called with a `Progress` as frames are written.
 
@@ -190,14 +206,11 @@ def decode(
     check_engine(engine, device)
     if not 0 <= realism <= 1:
         raise UsageError(f"realism is 0 to 1, got {realism}")
-    begin = None if start is None else parse_time(start)
-    length = None if duration is None else parse_time(duration)
-    if length == 0:
-        raise UsageError("a duration of 0 seconds leaves no frame: give a longer one")
+    begin, end = _span(start, duration)
     job = DecodeJob(
         realism=realism,
-        start=begin or None,
-        end=None if length is None else (begin or Fraction(0)) + length,
+        start=begin,
+        end=end,
         device=check_device(device),
         engine=engine,
         conceal=conceal,
@@ -209,10 +222,112 @@ def decode(
         sink_of(target) as sink,
     ):
         playback = Playback(stream, job, workers)
-        if isinstance(sink, Path):  # by its own spelling: "name/" is a folder to be made
-            return decode_to(playback, os.fspath(cast(Any, target)), progress)
-        kind = format_of(target)
-        return decode_to(playback, cast(BinaryIO, sink), progress, format=kind)
+        enhancing = None
+        if enhance is not None:
+            enhancing = Enhancing(replace(enhance, device=device), playback, workers)
+        return _write(playback, enhancing, sink, target, progress)
+
+
+def enhance(
+    source: Source,
+    target: Target,
+    task: Task,
+    *,
+    scale: int | None = None,
+    strength: float | None = None,
+    sigma: float | Literal["auto"] | None = None,
+    model: str | None = None,
+    start: Time | None = None,
+    duration: Time | None = None,
+    audio: AudioMode = "copy",
+    jobs: int | None = None,
+    executor: Executor | None = None,
+    device: str = "cpu",
+    lossless: bool = False,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> EnhanceStats:
+    """Make more of a video's pictures. The result appears under its name when it is complete.
+
+    Times of frames, colours, shape and sound are kept.
+
+    Args:
+        source: what `encode` takes, or a ``.gvc`` file.
+        target: what `decode` writes.
+        task: "sr" makes pictures larger, "denoise" takes noise away, "deblur" blur, and "detail"
+            what a codec has left.
+        scale: 2 or 4 for "sr", 2 unless given; others keep the size.
+        strength: 0 the most faithful, 1 the most detailed; the task's own unless given.
+        sigma: deviation of the noise in 8-bit luma samples, 0 to 60, for "denoise"; "auto"
+            estimates it for every frame.
+        model: instead of the task's own, the name of an enhancer, or a folder that holds one.
+        start, duration, audio: as for `encode`; sound of a ``.gvc`` file is not converted.
+        jobs, executor, device: as for `encode`; the frames do not depend on the number of jobs.
+        lossless, overwrite: as for `decode`.
+        progress: called with a `Progress` as frames are written.
+
+    Raises:
+        UsageError: options that make no sense, pictures of less than 16 samples a side, or an
+            existing target.
+        InputError: the source cannot be read or has no frame, or the target not be written.
+        BitstreamError: a ``.gvc`` file is damaged, needs a newer version, or is beyond the limits.
+        LimitError: the pictures would become too large.
+        ModelError: the weights are missing, not whole, or for something else.
+    """
+    if scale is None:
+        scale = 2 if task == "sr" else 1
+    what = Enhancement(
+        task,
+        scale=scale,
+        strength=strength,
+        sigma=None if sigma == "auto" else sigma,
+        model=model,
+        device=check_device(device),
+    )
+    if sigma is not None and task != "denoise":
+        raise UsageError("sigma is for denoise")
+    if audio not in ("copy", "opus", "none"):
+        raise UsageError(f"audio is copy, opus or none, got {audio!r}")
+    check_paths(source, target, overwrite)
+    begin, end = _span(start, duration)
+    with ExitStack() as stack:
+        given, is_gvc = stack.enter_context(recognised(source))
+        workers = stack.enter_context(Workers(jobs, executor, device=device))
+        footage: Footage
+        if is_gvc:
+            if audio == "opus":
+                raise UsageError("the sound of a .gvc file is kept as it is: audio is copy or none")
+            sound = audio == "copy"
+            job = DecodeJob(start=begin, end=end, device=device, lossless=lossless, sound=sound)
+            footage = Playback(stack.enter_context(readable(given)), job, workers)
+        else:
+            clip = InputClip(given, start=start, duration=duration, audio=audio)
+            footage = stack.enter_context(opened_clip(clip, DecodeJob(lossless=lossless)))
+        enhancing = Enhancing(what, footage, workers)
+        sink = stack.enter_context(sink_of(target))
+        stats = _write(footage, enhancing, sink, target, progress)
+    return EnhanceStats(
+        frames=stats.frames,
+        seconds=stats.seconds,
+        width=enhancing.info.width,
+        height=enhancing.info.height,
+        model=what.load().name,
+        bits_per_pixel=enhancing.enhancement.bits_per_pixel,
+        notices=stats.notices,
+    )
+
+
+def _write(
+    footage: Footage,
+    enhancing: Enhancing | None,
+    sink: Path | ByteWriter,
+    target: Target,
+    progress: Report | None,
+) -> DecodeStats:
+    if isinstance(sink, Path):  # by its own spelling: "name/" is a folder to be made
+        return decode_to(footage, os.fspath(cast(Any, target)), progress, enhancing=enhancing)
+    kind = format_of(target)
+    return decode_to(footage, cast(BinaryIO, sink), progress, format=kind, enhancing=enhancing)
 
 
 # ── Checks ───────────────────────────────────────────────────────────────────────────────────
@@ -245,6 +360,15 @@ def _model(tune: Tune | None, name: str | None) -> str:
     if name not in list_models() and Path(name).is_dir():
         return load_model(name).name
     return name
+
+
+def _span(start: Time | None, duration: Time | None) -> tuple[Fraction | None, Fraction | None]:
+    """From when to when in seconds, None for no cut."""
+    begin = None if start is None else parse_time(start)
+    length = None if duration is None else parse_time(duration)
+    if length == 0:
+        raise UsageError("a duration of 0 seconds leaves no frame: give a longer one")
+    return begin or None, None if length is None else (begin or Fraction(0)) + length
 
 
 def _rate(fps: Time) -> Fraction:

@@ -30,7 +30,7 @@ from gancodec.video.times import Time, parse_time
 
 Source = str | os.PathLike[str] | BinaryIO
 
-_READ_FRAMES = 8  # at a time; a GOP is put together from such batches
+READ_FRAMES = 8  # at a time; a GOP is put together from such batches
 _FINGERPRINT_BYTES = 1 << 16  # at either end of a file
 _Y4M_MAGIC = b"YUV4MPEG2"
 
@@ -170,6 +170,14 @@ def _constant_step(path: Path, size: int, changed: int) -> int | None:
     return steps.pop() if len(steps) == 1 and min(steps) > 0 else None
 
 
+def expected_frames(reader: VideoReader, info: VideoInfo) -> int | None:
+    """How many frames there will be, as far as the input tells; ``info`` has their rate."""
+    if reader.info.frames is not None:
+        return reader.info.frames
+    seconds = reader.duration
+    return None if seconds is None else max(round(seconds * info.fps), 1)
+
+
 # ── GOPs ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -206,7 +214,7 @@ def read_gops(
     reader: VideoReader, options: EncodeOptions, step: int | None
 ) -> Iterator[FrameBatch]:
     """The GOPs that are left in a reader."""
-    return split_gops(reader.batches(min(_READ_FRAMES, options.gop)), options, step)
+    return split_gops(reader.batches(min(READ_FRAMES, options.gop)), options, step)
 
 
 def gop_bytes(info: VideoInfo, frames: int) -> int:

@@ -12,14 +12,14 @@ LostSpan = tuple[Fraction, Fraction | None]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an encode or decode is.
+    """How far an encode, decode or enhancement is.
 
     Attributes:
         frames: done so far.
         total_frames: to be done, as far as the input tells.
         seconds: length of the clip that is done.
         bytes: size of the ``.gvc`` so far.
-        stage: what is going on, such as "encode" or "decode".
+        stage: what is going on, such as "encode", "decode" or "enhance".
     """
 
     frames: int
@@ -94,6 +94,29 @@ class DecodeStats:
     def is_intact(self) -> bool:
         """Whether nothing was lost; the command line exits with 3 otherwise."""
         return not self.damage and not self.lost
+
+
+@dataclass(frozen=True, slots=True)
+class EnhanceStats:
+    """A finished enhancement.
+
+    Attributes:
+        frames: written.
+        seconds: length of the clip.
+        width, height: of what was written, in luma samples as they are stored.
+        model: name of the enhancer.
+        bits_per_pixel: what the source spends on a luma sample, where the enhancer minds; None
+            where no codec has left a mark, or nobody knows.
+        notices: what was changed on the way in, or the target could not keep, one sentence each.
+    """
+
+    frames: int
+    seconds: Fraction
+    width: int
+    height: int
+    model: str
+    bits_per_pixel: float | None
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,31 +8,43 @@ from typing import BinaryIO
 
 from gancodec.bitstream import AudioData, AudioInit
 from gancodec.errors import CorruptError, InputError
-from gancodec.fileio.decoding import Playback
+from gancodec.fileio.enhancing import Enhancing
+from gancodec.fileio.footage import Footage, Item
 from gancodec.fileio.results import DecodeStats, Progress, Report
 from gancodec.fileio.sound_cut import SoundCut
-from gancodec.types import FrameBatch
+from gancodec.types import FrameBatch, VideoInfo
 from gancodec.video.sound import SoundTrack
 from gancodec.video.targets import VideoWriter
 from gancodec.video.writer import open_writer
 
 
 def decode_to(
-    playback: Playback,
+    footage: Footage,
     target: str | BinaryIO,
     report: Report | None = None,
     *,
     format: str | None = None,
+    enhancing: Enhancing | None = None,
 ) -> DecodeStats:
-    """Write all that is wanted of a file to a video; ``format`` where a stream is not y4m.
+    """Write all that is wanted of a file to a video.
+
+    Args:
+        footage: what to write.
+        target: a file name, or a stream, which gets y4m unless ``format`` names a container.
+        report: called as frames are written.
+        format: y4m, mkv, mp4, mov or webm.
+        enhancing: what the footage goes through first.
 
     Raises:
         InputError: there is no frame to write, or the target cannot be written.
         BitstreamError: the file is damaged, unless concealing.
     """
-    output = _Output(playback, target, report, format)
+    info = footage.info if enhancing is None else enhancing.info
+    output = _Output(footage, info, target, report, format)
+    if enhancing is not None:
+        output.stage = "enhance"
     try:
-        for item in playback.output():
+        for item in footage.output() if enhancing is None else enhancing.output():
             output.put(item)
         return output.finish()
     except BaseException:
@@ -45,12 +57,15 @@ class _Output:
 
     def __init__(
         self,
-        playback: Playback,
+        footage: Footage,
+        info: VideoInfo,
         target: str | BinaryIO,
         report: Report | None,
         format: str | None,
     ) -> None:
-        self._playback = playback
+        self.stage = "decode"
+        self._footage = footage
+        self._info = info
         self._target = target
         self._format = format
         self._report = report
@@ -63,8 +78,8 @@ class _Output:
         self._frames = 0
         self._last_pts = 0
 
-    def put(self, item: AudioInit | AudioData | FrameBatch) -> None:
-        """Take what `Playback.output` gives."""
+    def put(self, item: Item) -> None:
+        """Take what `Footage.output` gives."""
         if isinstance(item, FrameBatch):
             self._put_frames(item)
         elif isinstance(item, AudioInit):
@@ -73,7 +88,7 @@ class _Output:
             self._put_sound(item)
 
     def _begin_track(self, item: AudioInit) -> None:
-        job = self._playback.job
+        job = self._footage.job
         if self._writer is not None:
             self._notices[f"sound track {item.track + 1} begins late and was left out"] = None
             return
@@ -87,9 +102,9 @@ class _Output:
             self._give_up_sound(item.track, error)
 
     def _give_up_sound(self, track: int, error: CorruptError) -> None:
-        if not self._playback.job.conceal:
+        if not self._footage.job.conceal:
             raise error
-        self._playback.damage.append(f"sound track {track + 1}: {error}")
+        self._footage.damage.append(f"sound track {track + 1}: {error}")
 
     def _put_sound(self, item: AudioData) -> None:
         if item.track not in self._headers:
@@ -117,24 +132,24 @@ class _Output:
             self._report(
                 Progress(
                     self._frames,
-                    self._playback.total_frames,
+                    self._footage.total_frames,
                     float(self._seconds()),
-                    self._playback.reader.position,
-                    "decode",
+                    self._footage.position,
+                    self.stage,
                 )
             )
 
     def _open(self, first_pts: int) -> None:
         """A part begins at zero, with its first picture; a whole clip keeps its times."""
-        playback = self._playback
-        if playback.job.start is not None:
+        job = self._footage.job
+        if job.start is not None:
             self._origin = first_pts
-        origin = self._origin * playback.info.time_base
+        origin = self._origin * self._info.time_base
         headers = {**self._headers, **{t: cut.open(origin) for t, cut in self._cuts.items()}}
         self._writer = open_writer(
             self._target,
-            playback.info,
-            lossless=playback.job.lossless,
+            self._info,
+            lossless=job.lossless,
             audio=headers,
             format=self._format,
         )
@@ -151,13 +166,13 @@ class _Output:
                 self._give_up_sound(item.track, error)
 
     def _seconds(self) -> Fraction:
-        info = self._playback.info
-        first = 0 if self._origin else self._playback.reader.header.start_pts
+        info = self._info
+        first = 0 if self._origin else self._footage.start_pts
         return (self._last_pts - first) * info.time_base + 1 / info.fps
 
     def finish(self) -> DecodeStats:
         """Close the writer: the file is there."""
-        playback = self._playback
+        footage = self._footage
         if self._writer is None:
             raise self._nothing()
         for track, cut in self._cuts.items():
@@ -166,18 +181,18 @@ class _Output:
         return DecodeStats(
             frames=self._frames,
             seconds=self._seconds(),
-            lost=tuple(playback.timeline.lost),
-            damage=tuple(playback.damage),
-            notices=(*self._notices, *self._writer.notices),
+            lost=tuple(footage.lost),
+            damage=tuple(footage.damage),
+            notices=(*footage.notices, *self._notices, *self._writer.notices),
         )
 
     def _nothing(self) -> InputError | CorruptError:
-        playback = self._playback
-        if playback.damage:
+        footage = self._footage
+        if footage.damage:
             return CorruptError("no frame of the file can be decoded; fetch it again")
-        if playback.job.start is not None:
+        if footage.job.start is not None:
             return InputError(
-                f"the file has no frame at {float(playback.job.start):g} s or later: start earlier"
+                f"the file has no frame at {float(footage.job.start):g} s or later: start earlier"
             )
         return InputError("the file holds no frame; it was encoded from nothing")
 

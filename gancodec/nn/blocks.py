@@ -57,7 +57,9 @@ class Double(nn.Conv2d):
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(channels, 4 * out, 1)
         with torch.no_grad():
-            self.weight.copy_(self.weight[::4].repeat_interleave(4, 0))
+            for p in (self.weight, self.bias):
+                assert p is not None
+                p.copy_(p[::4].repeat_interleave(4, 0))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(super().forward(x), 2)

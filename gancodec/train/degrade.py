@@ -315,7 +315,7 @@ class Noise:
         noise = rng.standard_normal(clean.shape)
         if self.grain:
             noise = _grainy(noise, self.grain)
-        noisy = clean + deviation * noise
+        noisy: npt.NDArray[np.float64] = clean + deviation * noise
         if self.chance:
             hit = rng.random(clean.shape) < self.chance
             noisy = np.where(hit, rng.uniform(0, 2 * MIDDLE, clean.shape), noisy)

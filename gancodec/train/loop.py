@@ -97,10 +97,11 @@ class StageState:
         taken = {id(p) for p in matrices}
         others = [p for p in parameters if id(p) not in taken]
         # other names for the state of the two, so that a checkpoint says which made it
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "muon": Muon(matrices, lr, weight_decay=1e-4),
-            "adam": torch.optim.AdamW(others, lr, weight_decay=1e-4),
-        }
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        if matrices:  # a narrow net has none
+            self.optimizers["muon"] = Muon(matrices, lr, weight_decay=1e-4)
+        if others:
+            self.optimizers["adam"] = torch.optim.AdamW(others, lr, weight_decay=1e-4)
         self.average = [p.detach().clone() for p in parameters]
         self.step = 0
         self.skipped = 0

@@ -70,7 +70,7 @@ class Pairs:
             self._chances = np.load(folder / "chances.npy")
             motion = folder / "motion.npy"
             self._motion = np.load(motion, mmap_mode="r") if motion.exists() else None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(
                 f"{folder} holds no training pairs ({error}); `gancodec prepare` makes them"
             ) from error

@@ -96,7 +96,8 @@ def write_enhancer(
         for key, tensor in weights.items()
     }
     path = folder / f"{name}.safetensors"
-    meta = {"format": "gancodec-enhancer", "config": json.dumps(dataclasses.asdict(config))}
+    # one entry: safetensors writes several in any order, and the same weights have one SHA-256
+    meta = {"config": json.dumps(dataclasses.asdict(config))}
     save_file(tensors, path, meta)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     entry: dict[str, Any] = {"file": path.name, "sha256": digest, "card": card}

@@ -201,7 +201,7 @@ class RestoreAdversarialStage(RestoreStage):
         }
 
     def _contest(self, shown: Restored, penalised: bool) -> tuple[Tensor, Tensor, Tensor, float]:
-        """Losses of the critic and (B,) of the net, (B,) distance of features, share it gets right."""
+        """Losses of the critic and of the net (B,), distance of features (B,), how often right."""
         given = at_half_resolution(shown.picture)
         real = torch.cat([at_half_resolution(shown.target), given], 1)
         fake = torch.cat([at_half_resolution(shown.planes), given], 1)

@@ -151,6 +151,15 @@ class VideoReader:
         return wanted if left is None else min(left, wanted)
 
     @property
+    def declared_bit_rate(self) -> int | None:
+        """Bits a second of the pictures as the container declares them.
+
+        None where it does not, and where their codec loses nothing.
+        """
+        context = self._source.stream().codec_context
+        return context.bit_rate or None if context.codec.lossy else None
+
+    @property
     def audio(self) -> AudioSource | None:
         """The sound of the same span on the same clock, None where there is none to give."""
         if self._audio is None and self._audio_mode != "none":

@@ -16,8 +16,8 @@ from gancodec.cli_options import build_parser, files_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    *("encode", "decode", "probe", "verify", "selftest"),
-    *("models", "compare", "bench", "demo", "eval", "train", "export"),
+    *("encode", "decode", "enhance", "probe", "verify", "selftest"),
+    *("models", "compare", "bench", "demo", "eval", "prepare", "train", "export"),
 )
 
 
@@ -83,9 +83,17 @@ def test_no_command_prints_help_and_fails(call: Run) -> None:
         (["encode", "a", "b", "--audio", "mp3"], "invalid choice: 'mp3'"),
         (["encode", "a", "b", "--engine", "auto"], "invalid choice: 'auto'"),
         (["decode", "a", "b", "--realism", "1.5"], "realism is 0 to 1, got '1.5'"),
+        (["decode", "a", "b", "--enhance", "denoise"], "invalid choice: 'denoise'"),
+        (["decode", "a", "b", "--scale", "2"], "--scale is for --enhance"),
+        (["enhance", "a", "b"], "argument TASK: invalid choice: 'a'"),
+        (["enhance", "sr", "a"], "needs two files, IN and OUT, got a"),
+        (["enhance", "sr", "a", "b", "--scale", "3"], "invalid choice: 3"),
+        (["enhance", "sr", "a", "b", "--strength", "2"], "strength is 0 to 1, got '2'"),
+        (["enhance", "denoise", "a", "b", "--sigma", "61"], "sigma is 0 to 60, got '61'"),
         (["compare", "a", "b", "-m", "beauty"], "there is no metric 'beauty'"),
         (["bench", "--size", "640x-2"], "'640x-2' is no picture size"),
         (["probe"], "required: FILE"),
+        (["prepare", "sr", "out"], "required: OUT"),
         (["train"], "required: RECIPE.toml"),
         (["export"], "required: --onnx"),
     ],

@@ -54,3 +54,37 @@ def test_learns_to_tell_blur_from_the_original() -> None:
         F.softplus(b - a).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert share > 0.95
+
+
+def test_needs_no_condition() -> None:
+    """Without latents there is no way in for them, and scores depend on all that is seen."""
+    torch.manual_seed(0)
+    critic = PatchCritic(2, {}, width=8)
+    assert not list(critic.condition.parameters())
+    pair = torch.cat([at_half_resolution(frames(2, s)) for s in (0, 1)], 1)
+    score, features = critic(pair)
+    assert score.shape == (2, 1, 8, 8)
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (8, 32, 32),
+        (16, 16, 16),
+        (32, 8, 8),
+        (32, 8, 8),
+    ]
+    for first in (0, HALF_CHANNELS):
+        other = pair.clone()
+        other[:, first : first + HALF_CHANNELS] += 0.1
+        assert not torch.equal(critic(other)[0], score)
+    alone, _ = critic(pair[:1])  # samples of a batch do not see one another
+    assert torch.allclose(alone, score[:1], atol=1e-6)
+
+
+def test_a_condition_that_is_not_given_counts_for_nothing() -> None:
+    torch.manual_seed(0)
+    with_way_in, without = PatchCritic(1, {"intra": 4}, width=8), PatchCritic(1, {}, width=8)
+    without.load_state_dict(
+        {k: v for k, v in with_way_in.state_dict().items() if not k.startswith("condition.")}
+    )
+    x = at_half_resolution(frames(1, 3))
+    assert torch.equal(with_way_in(x)[0], without(x)[0])
+    score, _ = with_way_in(x, torch.ones(1, 4, 4, 4), "intra")
+    assert not torch.equal(score, without(x)[0])

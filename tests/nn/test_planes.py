@@ -10,7 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gancodec.nn.planes import BLOCK, Planes, frame_of, planes_of, round_to_8_bit
+from gancodec.nn.planes import (
+    BLOCK,
+    HALF_CHANNELS,
+    Planes,
+    at_half_resolution,
+    frame_of,
+    from_half_resolution,
+    planes_of,
+    round_to_8_bit,
+)
 from gancodec.types import FrameBatch, VideoInfo
 
 
@@ -53,3 +62,19 @@ def test_rounding_stays_in_range_and_lets_gradients_through() -> None:
         assert torch.allclose(y.detach().flatten() * 255, torch.tensor([0.0, 51.0, 255.0]))
         (gradient,) = torch.autograd.grad(y.sum(), x)
         assert gradient.flatten().tolist() == [0, 1, 0]  # clamping stops it
+
+
+def test_half_resolution_and_back() -> None:
+    """No sample is lost or moved, out of [0, 1] neither, and grey is zero."""
+    planes = Planes(
+        torch.rand(2, 1, 32, 48) * 3 - 1, torch.rand(2, 1, 16, 24), torch.rand(2, 1, 16, 24)
+    )
+    half = at_half_resolution(planes)
+    assert half.shape == (2, HALF_CHANNELS, 16, 24)
+    for a, b in zip(from_half_resolution(half), planes, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        phase = half[:, 2 * row + column] / 4 + 0.5
+        assert torch.allclose(phase, planes.y[:, 0, row::2, column::2], atol=1e-6)
+    grey = Planes(*(torch.full_like(p, 0.5) for p in planes))
+    assert not at_half_resolution(grey).any()

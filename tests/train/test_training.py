@@ -135,7 +135,7 @@ def test_a_few_steps_learn(tmp_path: Path, data: Path) -> None:
     path = recipe_of(tmp_path, data, stage("intra", 200))
     recipe = Recipe.read(path)
     torch.manual_seed(0)
-    codec = loop.GanCodec(recipe.config)
+    codec = loop.build_nets(recipe)
     built = recipe.stages[0].build(codec, recipe)
     recipe.folder.mkdir()
     loop.run_stage(codec, built, recipe.stages[0], recipe.folder, loop.Workers(), lambda _: None)
@@ -150,7 +150,7 @@ def test_perception_adds_to_the_loss(tmp_path: Path, data: Path, name: str, opti
         extra = f"{options}\nperception = {perception}"
         recipe = Recipe.read(recipe_of(tmp_path, data, stage(name, 1, extra)))
         torch.manual_seed(0)
-        codec = loop.GanCodec(recipe.config)
+        codec = loop.build_nets(recipe)
         built = recipe.stages[0].build(codec, recipe)
         built.start()
         torch.manual_seed(1)  # of the noise
@@ -257,21 +257,21 @@ def test_still_patches_are_random_but_reproducible(data: Path) -> None:
 
 
 def test_shipped_recipes_are_whole() -> None:
-    """Each trains the default architecture, stages in order, and names its data's licences."""
+    """Those of the codec: the default architecture, stages in order, and its data's licences."""
     folder = Path(loop.__file__).parent / "recipes"
-    assert {p.stem for p in folder.glob("*.toml")} == {
-        *("base", "recipe-cpu", "perceptual", "closer", "colours")
-    }
-    for path in folder.glob("*.toml"):
-        recipe = Recipe.read(path)
+    names = {"base", "recipe-cpu", "perceptual", "closer", "colours"}
+    recipes = {p.stem: Recipe.read(p) for p in folder.glob("*.toml")}
+    assert {n for n, r in recipes.items() if isinstance(r.config, CodecConfig)} == names
+    for name in names:
+        recipe = recipes[name]
         assert recipe.config == CodecConfig()
         later = (
             ["joint", "adversarial"]
-            if path.stem in ("perceptual", "closer", "colours")
+            if name in ("perceptual", "closer", "colours")
             else ["intra", "inter"]
         )
         assert [s.name for s in recipe.stages][:2] == later
-        assert bool(recipe.start_from) == (path.stem != "recipe-cpu")
+        assert bool(recipe.start_from) == (name != "recipe-cpu")
         assert recipe.licence != "unknown"
         assert recipe.credits
 
