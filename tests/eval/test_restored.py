@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from gancodec import enhancer
 from gancodec.enhancer import DEFAULTS, DETAILED, FAITHFUL, Enhancement, Enhancer, load_enhancer
 from gancodec.errors import InputError, ModelError, UsageError
 from gancodec.eval import ClipSpec, CodecSpec, Suite, restored, run
@@ -51,7 +52,7 @@ def enhancers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         faithful = {k: p.detach() for k, p in Restorer(config).named_parameters()}
         noisy = {**faithful, "leave.weight": 0.1 * torch.randn_like(faithful["leave.weight"])}
         write_enhancer(name, config, {FAITHFUL: faithful, DETAILED: noisy}, folder, {})
-    monkeypatch.setenv("GANCODEC_ENHANCERS", str(folder))
+    monkeypatch.setattr(enhancer, "PACKAGED", folder)  # in place of those that ship
     load_enhancer.cache_clear()
     yield folder
     load_enhancer.cache_clear()

@@ -73,7 +73,7 @@ def test_a_thousand_damages(kit: Any, film: bytes, stress_rounds: int) -> None:
         lost.append(gops_lost(kit.read_all(out), whole, stats))
     print(f"{len(lost)} damages; GOPs lost: {[lost.count(n) for n in range(max(lost) + 1)]}")
     assert max(lost) <= 2  # two where the damage lies across a border
-    assert sum(n <= 1 for n in lost) >= 0.98 * len(lost)
+    assert sum(n > 1 for n in lost) <= max(0.02 * len(lost), 1)  # across a border of GOPs
 
 
 def test_scripts_notice_and_people_are_told(
