@@ -14,7 +14,9 @@ from enhancement_sources import Settings, psnr_y, window_of
 from gancodec.errors import UsageError
 from gancodec.eval.clips import Clip
 from gancodec.eval.codecs import build_codec
+from gancodec.eval.restored import reduced
 from gancodec.eval.side_by_side import Picture, save_side_by_side
+from gancodec.train.degrade import Noise
 from gancodec.types import FrameBatch
 from gancodec.video.color import yuv420_to_rgb
 
@@ -87,7 +89,7 @@ def _row(
 
 def _enlarged(task: str, clip: Clip, settings: Settings) -> Shown:
     scale = int(task[2:])
-    small = sr.reduced(clip.frames, scale)
+    small = reduced(clip.frames, scale)
     repeated = [np.repeat(np.repeat(p, scale, 1), scale, 2) for p in (small.y, small.u, small.v)]
     return [
         (f"1/{scale}", FrameBatch(repeated[0], repeated[1], repeated[2], clip.frames.pts)),
@@ -100,12 +102,12 @@ def _enlarged(task: str, clip: Clip, settings: Settings) -> Shown:
 
 def _denoised(task: str, clip: Clip, settings: Settings) -> Shown:
     rng = settings.rng(clip.name, "crops")
-    taken = denoise.noisy(clip.frames, denoise.Noise(float(SIGMA)), rng)
+    taken = denoise.noisy(clip.frames, Noise(float(SIGMA)), rng)
     near = slice(max(len(clip) // 2 - 2, 0), len(clip) // 2 + 3)  # what the net sees of the middle
     taken, clean = taken[near], clip.frames[near]
     return [
         (f"sigma {SIGMA}", taken),
-        ("non-local means", denoise.non_local_means(taken, SIGMA, denoise.Noise(0.0).chroma)),
+        ("non-local means", denoise.non_local_means(taken, SIGMA, Noise(0.0).chroma)),
         ("ours", settings.enhance(task, taken)),
         ("original", clean),
     ]

@@ -45,7 +45,7 @@ FILE_LIMIT = 16 << 20  # bytes; an enhancer of ours has four million at most
 SMALLEST = 16  # samples a side of a frame
 TILE_SAMPLES = 1 << 20  # luma samples of the output that go through the net at once
 WARM_UP = 4  # frames before the first that is wanted, for a net with memory
-_STRENGTHS: dict[Task, float] = {"sr": 1.0, "denoise": 0.0, "deblur": 0.0, "detail": 1.0}
+_STRENGTHS: dict[Task, float] = {"sr": 0.5, "denoise": 0.0, "deblur": 0.0, "detail": 1.0}
 # The enhancer of a task and a scale, unless one is named.
 DEFAULTS: dict[tuple[Task, int], str] = {
     ("sr", 2): "sr2.v1",

@@ -58,6 +58,8 @@ class RestoreStage:
         memory: share of steps in which the net sees its output for the frame before.
         balance: divide the error by the noise's deviation, this often: squares of heavy noise would
             drown what light noise has to teach. 0 leaves it.
+        alone: share of steps in which the window is that of a picture, or mirrored, as at the end
+            of a scene: frames that repeat one another hold their noise twice.
     """
 
     def __init__(
@@ -73,10 +75,11 @@ class RestoreStage:
         consistency: float = 0.0,
         memory: float = 1.0,
         balance: float = 0.0,
+        alone: float = 0.0,
     ) -> None:
         self.net, self.batch, self.data = net, batch, Pairs(folders[0])
         self.error, self.temporal, self.consistency = error, temporal, consistency
-        self.memory, self.balance = memory, balance
+        self.memory, self.balance, self.alone = memory, balance, alone
         self.helpers = nn.ModuleDict()
         info, config = self.data.info, net.config
         if (info.task, info.scale, info.window, info.size) != (
@@ -104,6 +107,8 @@ class RestoreStage:
         batch = _to(self.data.batch(rng, self.batch), device)
         window, scale = self.data.info.window, self.data.info.scale
         pictures = [enlarge(x, scale) for x in batch.inputs]
+        if self.alone and rng.random() < self.alone:
+            pictures = _repeated(pictures, window, single=bool(rng.random() < 0.5))
         remembers = batch.motion is not None and rng.random() < self.memory
         frames: list[Restored] = []
         for t, target in enumerate(batch.targets):
@@ -225,6 +230,18 @@ class RestoreAdversarialStage(RestoreStage):
             matching = matching + (a - b).abs().mean((1, 2, 3)) / (b.abs().mean() + _NEAR_ZERO)
         right = float((wanted > score).float().mean())
         return critic, head, matching / len(features), right
+
+
+def _repeated(pictures: list[Planes], window: int, *, single: bool) -> list[Planes]:
+    """Windows of one frame all over, or of the frames before it mirrored to stand for those after.
+
+    With several windows in the list, the first one's frames stand for all.
+    """
+    middle = window // 2
+    first = [
+        pictures[middle] if single else pictures[middle - abs(k - middle)] for k in range(window)
+    ]
+    return first + pictures[window:]
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
