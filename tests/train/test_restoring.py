@@ -22,7 +22,7 @@ from gancodec.models.degradation import noise_level, sigma_of
 from gancodec.models.restore import Restorer, RestorerConfig, enlarge, reduce
 from gancodec.nn.planes import Planes
 from gancodec.registry import list_models
-from gancodec.train import loop
+from gancodec.train import loop, restoring
 from gancodec.train.data import planes_from_flat
 from gancodec.train.degrade import Noise, Preparation
 from gancodec.train.loop import train
@@ -519,3 +519,19 @@ def test_a_net_too_narrow_for_muon_trains(pairs: dict[str, Path], tmp_path: Path
     keys = load_file(tmp_path / "narrow" / "restore.safetensors").keys()
     assert any(key.startswith("adam/") for key in keys)
     assert not any(key.startswith("muon/") for key in keys)
+
+
+# ── Windows that repeat themselves, and noise of every strength ──────────────────────────────
+
+
+@pytest.mark.parametrize(("single", "wanted"), [(True, [2] * 5), (False, [0, 1, 2, 1, 0])])
+def test_a_window_may_repeat_itself(single: bool, wanted: list[int]) -> None:
+    """As a picture on its own fills it, or the end of a scene."""
+    frames = [Planes(*(torch.full((1, 1, 2, 2), float(t)) for _ in range(3))) for t in range(5)]
+    seen = restoring._repeated(frames, 5, single=single)
+    assert [int(p.y[0, 0, 0, 0]) for p in seen] == wanted
+
+
+def test_the_level_tells_the_noise_again() -> None:
+    sigma = torch.tensor([0.0, 3.0, 25.0, 60.0])
+    torch.testing.assert_close(sigma_of(noise_level(sigma)), sigma)
