@@ -130,14 +130,17 @@ def test_wheel_holds_the_data(wheel: Path) -> None:
     assert weights
     with zipfile.ZipFile(wheel) as archive:
         models = json.loads(archive.read("gancodec/weights/manifest.json"))
-    listed = {
+        enhancers = json.loads(archive.read("gancodec/weights/enhance/manifest.json"))
+    listed = {f"gancodec/weights/enhance/{entry['file']}" for entry in enhancers.values()}
+    listed |= {
         f"gancodec/weights/{part['file']}"
         for model in models.values()
         for part in model.values()
         if isinstance(part, dict) and "file" in part
     }
     assert weights == listed
-    assert all(model["card"] for model in models.values()), "weights without a card"
+    every = [*models.values(), *enhancers.values()]
+    assert all(entry["card"] for entry in every), "weights without a card"
     assert any(name.startswith("gancodec/train/recipes/") for name in names)
 
 
