@@ -26,6 +26,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gancodec.enhancer import load_enhancer
+from gancodec.errors import UsageError
 from gancodec.models.compress import GanCodec
 from gancodec.models.restore import Restorer, RestorerConfig
 from gancodec.registry import load_model
@@ -280,12 +282,29 @@ def build_nets(recipe: Recipe) -> nn.Module:
     """Fresh nets of a recipe, or those that it starts from."""
     if isinstance(recipe.config, RestorerConfig):
         nets = Restorer(recipe.config)
-        if recipe.start_from:
-            load_average(nets, Path(recipe.start_from))
+        if recipe.start_from:  # an enhancer's name or folder, or what a stage left behind
+            if Path(recipe.start_from).is_file():
+                load_average(nets, Path(recipe.start_from))
+            else:
+                start_from_enhancer(nets, recipe.start_from)
         return nets
     if recipe.start_from:
         return thaw(load_model(recipe.start_from), **recipe.changes)
     return GanCodec(recipe.config)
+
+
+def start_from_enhancer(nets: Restorer, name: str) -> None:
+    """Take the faithful weights of an enhancer of the same shape.
+
+    Raises:
+        ModelError: there is none of that name.
+        UsageError: it has other layers.
+    """
+    weights = load_enhancer(name).faithful
+    try:
+        nets.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UsageError(f"the recipe cannot start from {name}: {error}") from error
 
 
 def checkpoint_of(recipe: Recipe, stage: StageRecipe) -> Path:

@@ -90,8 +90,9 @@ def test_equal_work_gives_equal_bytes_without_notes(
     kind: str, settings: dict[str, Any], format: str, good: int, poor: int
 ) -> None:
     codec = build_codec(kind, poor, settings)
-    first = codec.encode(clip_of())
-    assert codec.encode(clip_of()) == first
+    clip = clip_of(128, 96)  # of smaller pictures x264 does not always make the same file
+    first = codec.encode(clip)
+    assert codec.encode(clip) == first
     for note in (b"x264", b"x265", b"SVT", b"Lav", b"options"):
         assert note.lower() not in first.lower()
     assert {"av", "libavcodec", "encoder"} <= getattr(codec, "versions").keys()  # noqa: B009

@@ -535,3 +535,11 @@ def test_a_window_may_repeat_itself(single: bool, wanted: list[int]) -> None:
 def test_the_level_tells_the_noise_again() -> None:
     sigma = torch.tensor([0.0, 3.0, 25.0, 60.0])
     torch.testing.assert_close(sigma_of(noise_level(sigma)), sigma)
+
+
+def test_a_recipe_may_start_from_an_enhancer() -> None:
+    nets = Restorer(load_enhancer("sr4.v1").config)
+    loop.start_from_enhancer(nets, "sr4.v1")
+    assert torch.equal(nets.leave.weight, load_enhancer("sr4.v1").faithful["leave.weight"])
+    with pytest.raises(UsageError, match=r"cannot start from denoise\.v1"):
+        loop.start_from_enhancer(nets, "denoise.v1")
