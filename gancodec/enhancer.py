@@ -28,9 +28,10 @@ from gancodec.errors import ModelError, UsageError
 from gancodec.models.degradation import (
     MAX_SIGMA,
     blur_level,
+    busyness,
     estimate_blur,
-    estimate_noise,
     noise_level,
+    noise_of,
     rate_level,
 )
 from gancodec.models.restore import LEVELS, Restorer, RestorerConfig, Task, enlarge
@@ -310,16 +311,18 @@ class Enhancer:
         scenes = _scenes(frames)
         start = max(first - self.before, 0) if self._recurrent else first
         pictures: dict[int, Planes] = {}
+        busy: dict[int, Tensor] = {}  # of the frames of a window, for the noise
         past: Planes | None = None
         samples: QuarterSamples | None = None
         reach = self.config.frames // 2
         for n in range(start, first + count):
             window = [_nearest(k, scenes, n) for k in range(n - reach, n + reach + 1)]
             pictures = {k: p for k, p in pictures.items() if k >= n - reach}
+            busy = {k: b for k, b in busy.items() if k >= n - reach}
             for k in window:
                 if k not in pictures:
                     pictures[k] = self._picture(frames, k)
-            level = self._level(frames, window, n)
+            level = self._level(frames, window, n, busy)
             moved = None
             if self._recurrent:
                 luma = (pictures[n].y * 255).round()
@@ -336,12 +339,18 @@ class Enhancer:
         planes = enlarge(planes_of(frames, n, self.device), scale)
         return Planes(*(p.clamp(0, 1) for p in planes)) if scale > 1 else planes
 
-    def _level(self, frames: FrameBatch, window: list[int], n: int) -> Tensor:
+    def _level(
+        self, frames: FrameBatch, window: list[int], n: int, busy: dict[int, Tensor]
+    ) -> Tensor:
+        """What the net is told of frame ``n``; ``busy`` keeps what is known of a frame's noise."""
         what = self.enhancement
         if what.task == "denoise":
             if what.sigma is not None:
                 return noise_level(torch.tensor([what.sigma]))
-            return noise_level(estimate_noise(torch.from_numpy(frames.y[window])[None]))
+            for k in window:
+                if k not in busy:  # each frame is in several windows
+                    busy[k] = busyness(torch.from_numpy(frames.y[k : k + 1]))
+            return noise_level(noise_of(torch.cat([busy[k] for k in window], 1)))
         if what.task == "deblur":
             return blur_level(estimate_blur(torch.from_numpy(frames.y[n : n + 1])))
         if what.bits_per_pixel is None:

@@ -50,11 +50,20 @@ def estimate_noise(luma: Tensor) -> Tensor:
     and of these one of the calmest, which hold little texture.
     """
     b, t, h, w = luma.shape
-    x = luma.reshape(b * t, 1, h, w).float()
+    return noise_of(busyness(luma.reshape(b * t, h, w)).view(b, -1))
+
+
+def busyness(luma: Tensor) -> Tensor:
+    """(B, H, W) luma -> (B, N): deviation of the noise that each block would hold as it is."""
+    x = luma[:, None].float()
     kernel = _LAPLACIAN.to(x).view(1, 1, 3, 3)
     size = F.conv2d(x, kernel).abs()
     side = min(_BLOCK, *size.shape[-2:])
-    blocks = F.avg_pool2d(size, side).view(b, -1) * (math.sqrt(math.pi / 2) / 6)
+    return F.avg_pool2d(size, side).flatten(1) * (math.sqrt(math.pi / 2) / 6)
+
+
+def noise_of(blocks: Tensor) -> Tensor:
+    """(B, N) `busyness` of blocks -> (B,), what `estimate_noise` makes of them."""
     return torch.quantile(blocks, _CALM, dim=1) / _CALM_BIAS
 
 
