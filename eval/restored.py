@@ -34,7 +34,6 @@ from gancodec.nn.planes import Planes
 from gancodec.types import FrameBatch, Plane
 
 _SIZE = struct.Struct("<2H")  # width and height, of what was made smaller
-_RATED: tuple[Task, ...] = ("sr", "detail")  # enhancers that are told the rate
 _FRAMES = 8  # made smaller at a time
 
 
@@ -110,7 +109,7 @@ class RestoredCodec:
                 raise InputError(f"a file of {len(data)} bytes holds no picture to enlarge")
             size, data = _SIZE.unpack_from(data), data[_SIZE.size :]
         frames = self._base.decode(data)
-        rate = 8 * len(data) / frames.y.size if self._enhancement.task in _RATED else None
+        rate = 8 * len(data) / frames.y.size if self._enhancement.minds_rate else None
         shown = Enhancer(replace(self._enhancement, bits_per_pixel=rate)).enhance(frames)
         return shown if size is None else _cropped(shown, *size)
 

@@ -10,6 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+import importlib
 import importlib.util
 import random
 import struct
@@ -280,3 +281,52 @@ def make_enhancer() -> Callable[..., str]:
         return str(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_stand_ins() -> Callable[[Path, float], None]:
+    """Writes small enhancers under the names of those that ship: the faithful weights change
+    nothing, the detailed ones of `write_stand_ins(folder, spread)` as much as the spread says."""
+    import torch
+
+    from gancodec.enhancer import DEFAULTS, DETAILED, FAITHFUL
+    from gancodec.models.restore import Restorer, RestorerConfig
+    from gancodec.train.publish import write_enhancer
+
+    def write(folder: Path, spread: float) -> None:
+        for (task, scale), name in DEFAULTS.items():
+            config = RestorerConfig(
+                task,
+                scale,
+                frames={"sr": 1, "detail": 3}.get(task, 5),
+                memory=task == "sr",
+                widths=(8, 8, 8),
+                depths=(1, 1, 1, 1, 1),
+            )
+            torch.manual_seed(1)
+            faithful = {k: p.detach() for k, p in Restorer(config).named_parameters()}
+            leave = spread * torch.randn_like(faithful["leave.weight"])
+            sets = {FAITHFUL: faithful, DETAILED: {**faithful, "leave.weight": leave}}
+            write_enhancer(name, config, sets, folder, {})
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Callable[..., list[ModuleType]]]:
+    """Imports scripts of benchmarks/ that import one another, as scripts do, by their folder:
+    `scripts("bakeoff", "bakeoff_nets")`."""
+    folder = str(Path(__file__).resolve().parents[1] / "benchmarks")
+    before = set(sys.modules)
+
+    def load(*names: str) -> list[ModuleType]:
+        sys.path.insert(0, folder)
+        try:
+            return [importlib.import_module(name) for name in names]
+        finally:
+            sys.path.remove(folder)
+
+    yield load
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]

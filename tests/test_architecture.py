@@ -97,6 +97,7 @@ LAYERS: dict[str, set[str]] = {
         "eval.stlpips",  # the distance that perception is trained by
         "eval.clips",
         "eval.codecs",  # what enhancers learn to mend
+        "eval.restored",  # how a clip is made smaller
         "__init__",  # the version, for the card
         "config",
         "types",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,30 +32,11 @@ TINY = CodecConfig(
 
 
 @pytest.fixture(scope="module")
-def bakeoff() -> Iterator[SimpleNamespace]:
-    """The scripts' modules: they import one another as scripts do, by their folder."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import bakeoff
-        import bakeoff_judging
-        import bakeoff_nets
-        import bakeoff_priors
-        import bakeoff_training
-        import bakeoff_vectors
-    finally:
-        sys.path.remove(str(FOLDER))
-    yield SimpleNamespace(
-        main=bakeoff.main,
-        judging=bakeoff_judging,
-        nets=bakeoff_nets,
-        priors=bakeoff_priors,
-        training=bakeoff_training,
-        vectors=bakeoff_vectors,
-    )
-    for name in set(sys.modules) - before:
-        if name.startswith("bakeoff"):
-            del sys.modules[name]
+def bakeoff(scripts: Callable[..., list[ModuleType]]) -> SimpleNamespace:
+    """The scripts' modules."""
+    parts = ("judging", "nets", "priors", "training", "vectors")
+    first, *others = scripts("bakeoff", *(f"bakeoff_{part}" for part in parts))
+    return SimpleNamespace(main=first.main, **dict(zip(parts, others, strict=True)))
 
 
 @pytest.fixture(scope="module")

@@ -3,82 +3,46 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy.signal import fftconvolve
 
 from gancodec import enhancer
-from gancodec.enhancer import DEFAULTS, DETAILED, FAITHFUL, load_enhancer
+from gancodec.enhancer import load_enhancer
 from gancodec.errors import UsageError
-from gancodec.models.restore import Restorer, RestorerConfig
-from gancodec.train.publish import write_enhancer
 from gancodec.video.synth import clip_info, moving_texture, write_test_video
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[SimpleNamespace]:
-    """The scripts' modules: they import one another as scripts do, by their folder."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import enhancement
-        import enhancement_crops
-        import enhancement_deblur
-        import enhancement_denoise
-        import enhancement_detail
-        import enhancement_scores
-        import enhancement_sources
-        import enhancement_speed
-        import enhancement_sr
-    finally:
-        sys.path.remove(str(FOLDER))
-    yield SimpleNamespace(
-        main=enhancement.main,
-        settings_of=enhancement.settings_of,
-        parse=enhancement.parse,
-        crops=enhancement_crops,
-        deblur=enhancement_deblur,
-        denoise=enhancement_denoise,
-        detail=enhancement_detail,
-        scores=enhancement_scores,
-        sources=enhancement_sources,
-        speed=enhancement_speed,
-        sr=enhancement_sr,
+def bench(scripts: Callable[..., list[ModuleType]]) -> SimpleNamespace:
+    """The scripts' modules."""
+    parts = ("crops", "deblur", "denoise", "detail", "scores", "sources", "speed", "sr")
+    first, *others = scripts("enhancement", *(f"enhancement_{part}" for part in parts))
+    return SimpleNamespace(
+        main=first.main,
+        settings_of=first.settings_of,
+        parse=first.parse,
+        **dict(zip(parts, others, strict=True)),
     )
-    for name in set(sys.modules) - before:
-        if name.startswith("enhancement"):
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, write_stand_ins: Callable[[Path, float], None]
+) -> Path:
     """A clip, and small enhancers of every task beside it: fresh, so they change nothing."""
     folder = tmp_path_factory.mktemp("enhancement")
     (folder / "clips").mkdir()
     batch = moving_texture(80, 64, 3)
     write_test_video(folder / "clips" / "pan.mkv", batch, clip_info(batch), codec="ffv1")
-    for (task, scale), name in DEFAULTS.items():
-        config = RestorerConfig(
-            task,
-            scale,
-            frames={"sr": 1, "detail": 3}.get(task, 5),
-            memory=task == "sr",
-            widths=(8, 8, 8),
-            depths=(1, 1, 1, 1, 1),
-        )
-        torch.manual_seed(1)
-        weights = {k: p.detach() for k, p in Restorer(config).named_parameters()}
-        sets = {FAITHFUL: weights, DETAILED: weights}
-        write_enhancer(name, config, sets, folder / "enhancers", {})
+    write_stand_ins(folder / "enhancers", 0.0)
     return folder
 
 

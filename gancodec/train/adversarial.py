@@ -8,19 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 
 from gancodec.models.compress import GanCodec
 from gancodec.nn.critic import PatchCritic
 from gancodec.nn.motion import warp
 from gancodec.nn.planes import Planes, at_half_resolution
-from gancodec.train.losses import psnr_y, weighted_mse
+from gancodec.train.contest import PENALTY_CHANCE, Contest, contest
+from gancodec.train.losses import difference, psnr_y, weighted_mse
 from gancodec.train.perception import Perception, random_view
 from gancodec.train.shown import Shown, ShownRollOut
-
-PENALTY_CHANCE = 1 / 8  # of a step: the penalty of gradients is dear and slow to change
-_NEAR_ZERO = 1e-6
 
 
 class Past(NamedTuple):
@@ -28,18 +24,6 @@ class Past(NamedTuple):
 
     source: Planes
     planes: Planes
-
-
-class Contest(NamedTuple):
-    """Losses of a step: the critic's, the head's (B,), and how far features are apart (B,).
-
-    ``right`` is the share of places where the critic tells real from shown.
-    """
-
-    critic: Tensor
-    head: Tensor
-    matching: Tensor
-    right: float
 
 
 class AdversarialStage(ShownRollOut):
@@ -97,23 +81,23 @@ class AdversarialStage(ShownRollOut):
         source, shown, level = now.source, now.planes, now.level
         seen = self.eye.compare(*random_view([shown, source], rng), statistics=self.statistics > 0)
         past = self._past(now, before)
-        contest = self._contest(now, past, bool(rng.random() < PENALTY_CHANCE))
+        seen_by = self._contest(now, past, bool(rng.random() < PENALTY_CHANCE))
         eye = seen.distance + self.statistics * seen.statistics
-        eye = eye + self.matching * contest.matching
+        eye = eye + self.matching * seen_by.matching
         flicker = weighted_mse(
-            _difference(shown, past.planes), _difference(source, past.source)
+            difference(shown, past.planes), difference(source, past.source)
         )  # none for intra frames, whose past is themselves
         error = self.shown_share * weighted_mse(shown, source) + self.temporal * flicker
         price = self.balance[level] * self.weights[level]
-        head = price * (error + self.perception * eye) + self.adversarial * contest.head
+        head = price * (error + self.perception * eye) + self.adversarial * seen_by.net
         gain = psnr_y(shown, source) - psnr_y(now.picture, source)
-        return head.mean() + contest.critic, {
+        return head.mean() + seen_by.critic, {
             "st_lpips": float(seen.distance.detach().mean()),
             "statistics": float(seen.statistics.detach().mean()),
             "psnr_y_gain": float(gain.detach().mean()),
-            "matching": float(contest.matching.detach().mean()),
-            "critic": float(contest.critic.detach()),
-            "critic_right": contest.right,
+            "matching": float(seen_by.matching.detach().mean()),
+            "critic": float(seen_by.critic.detach()),
+            "critic_right": seen_by.right,
         }
 
     def _past(self, now: Shown, before: Shown | None) -> Past:
@@ -129,33 +113,18 @@ class AdversarialStage(ShownRollOut):
         """Both sides' losses; each leaves the other's weights alone."""
         real = self._evidence(now.source, past.source, now.picture)
         fake = self._evidence(now.planes, past.planes, now.picture)
-        shown = fake.detach()
-        if penalised:
-            real, shown = real.requires_grad_(), shown.requires_grad_()
         kind = "intra" if now.field is None else "inter"
-        wanted, features = self.critic(real, now.latents, kind)
-        score, _ = self.critic(shown, now.latents, kind)
-        critic = F.softplus(score - wanted).mean()
-        if penalised:
-            slopes = torch.autograd.grad(
-                wanted.sum() + score.sum(), [real, shown], create_graph=True
-            )
-            steepness = sum((s.square().sum() for s in slopes), torch.zeros_like(critic))
-            critic = critic + self.penalty / 2 / PENALTY_CHANCE * steepness / wanted.numel()
-        fixed = {name: p.detach() for name, p in self.critic.named_parameters()}
-        again, found = functional_call(self.critic, fixed, (fake, now.latents, kind))
-        head = F.softplus(wanted.detach() - again).mean((1, 2, 3))
-        matching = torch.zeros_like(head)
-        for a, b in zip(found, (f.detach() for f in features), strict=True):
-            matching = matching + (a - b).abs().mean((1, 2, 3)) / (b.abs().mean() + _NEAR_ZERO)
-        right = float((wanted > score).float().mean())
-        return Contest(critic, head, matching / len(features), right)
+        return contest(
+            self.critic,
+            real,
+            fake,
+            now.latents,
+            kind,
+            penalty=self.penalty,
+            penalised=penalised,
+        )
 
     def _evidence(self, frame: Planes, past: Planes, picture: Planes) -> Tensor:
         """What the critic sees: a frame, the loop's picture of it, and the one before it."""
         seen = [frame, picture, past] if self.neighbours else [frame, picture]
         return torch.cat([at_half_resolution(planes) for planes in seen], 1)
-
-
-def _difference(a: Planes, b: Planes) -> Planes:
-    return Planes(*(x - y for x, y in zip(a, b, strict=True)))

@@ -69,7 +69,7 @@ class Picture(NamedTuple):
 
 
 def planes_from_flat(flat: Tensor, size: int) -> Planes:
-    """(B, 3/2 S^2) uint8 -> planes in [0, 1]."""
+    """(B, 3/2 S^2) 8-bit samples -> planes / 255; noisy ones may lie beyond 0 to 255."""
     x = flat.to(torch.float32) / 255
     luma, half = size * size, size // 2
     y, u, v = x[:, :luma], x[:, luma : luma + half * half], x[:, luma + half * half :]

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from gancodec.errors import UsageError
 from gancodec.eval.clips import Clip, read_clip
 from gancodec.eval.codecs import build_codec
+from gancodec.eval.restored import smaller_clip
 from gancodec.models.degradation import (
     blur_level,
     estimate_blur,
@@ -133,7 +134,7 @@ def _enlarging(what: Preparation, source: Path, rng: np.random.Generator) -> Ite
             yield _with_motion(Sample(inputs, flat, LEVELS - 1.0), what)
         return
     for clip in _clips(source, what.size):
-        small = _smaller(clip, what.scale)
+        small = smaller_clip(clip, what.scale)
         yield from (_with_motion(s, what) for s in _cut(what, clip, small, LEVELS - 1.0, rng))
         kind = str(rng.choice(["x264", "x265", "svtav1"]))
         decoded, level = _through(kind, small, rng, share=(0.0, 0.6))
@@ -171,13 +172,6 @@ def _cropped(clip: Clip, size: int) -> Iterator[Clip]:
         f.pts,
     )
     yield Clip(clip.name, replace(clip.info, width=width, height=height), frames)
-
-
-def _smaller(clip: Clip, scale: int) -> Clip:
-    planes = _rounded(reduce(_planes_of(clip.frames), scale))
-    y, u, v = ((p[:, 0] * 255).round().to(torch.uint8).numpy() for p in planes)
-    info = replace(clip.info, width=clip.info.width // scale, height=clip.info.height // scale)
-    return Clip(clip.name, info, FrameBatch(y, u, v, clip.frames.pts))
 
 
 def _through(
@@ -473,12 +467,6 @@ def _flatten(luma: Tensor, colour: Tensor) -> Samples:
 
 
 # ── Planes ───────────────────────────────────────────────────────────────────────────────────
-
-
-def _planes_of(frames: FrameBatch) -> Planes:
-    return Planes(
-        *(torch.from_numpy(p)[:, None].float() / 255 for p in (frames.y, frames.u, frames.v))
-    )
 
 
 def _rounded(planes: Planes) -> Planes:

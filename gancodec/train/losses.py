@@ -27,6 +27,11 @@ def weighted_mse(
     )
 
 
+def difference(a: Planes, b: Planes) -> Planes:
+    """Plane by plane, a - b."""
+    return Planes(*(x - y for x, y in zip(a, b, strict=True)))
+
+
 def psnr_y(x: Planes, reference: Planes) -> Tensor:
     """(B,) PSNR of luma in dB."""
     return _psnr(x.y, reference.y)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gancodec.errors import InputError
 from gancodec.nn.planes import Planes
-from gancodec.train.data import mirror
+from gancodec.train.data import mirror, planes_from_flat
 
 MIDDLE = 127.5  # what impulses are on average
 
@@ -94,24 +94,15 @@ class Pairs:
         else:
             turned = _Turn(*(rng.random(3) < 0.5))
         return Batch(
-            [_turn(_planes(inputs[:, t], small), turned) for t in range(inputs.shape[1])],
+            [_turn(planes_from_flat(inputs[:, t], small), turned) for t in range(inputs.shape[1])],
             [
-                _turn(_planes(targets[:, t], self.info.size), turned)
+                _turn(planes_from_flat(targets[:, t], self.info.size), turned)
                 for t in range(targets.shape[1])
             ],
             torch.from_numpy(self._levels[rows]),
             torch.from_numpy(self._chances[rows]),
             motion,
         )
-
-
-def _planes(flat: Tensor, size: int) -> Planes:
-    x = flat.float() / 255
-    luma, half = size * size, size // 2
-    y, u, v = x[:, :luma], x[:, luma : luma + half * half], x[:, luma + half * half :]
-    return Planes(
-        y.reshape(-1, 1, size, size), u.reshape(-1, 1, half, half), v.reshape(-1, 1, half, half)
-    )
 
 
 class _Turn(NamedTuple):

@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 
 from gancodec.errors import UsageError
 from gancodec.models.compress import CHROMA_WEIGHT
@@ -18,13 +16,12 @@ from gancodec.models.restore import Restorer, enlarge, reduce
 from gancodec.nn.critic import PatchCritic
 from gancodec.nn.motion import warp
 from gancodec.nn.planes import Planes, at_half_resolution
-from gancodec.train.losses import psnr_y
+from gancodec.train.contest import PENALTY_CHANCE, Contest, contest
+from gancodec.train.losses import difference, psnr_y
 from gancodec.train.pairs import MIDDLE, Batch, Pairs
 from gancodec.train.perception import Perception, random_view
 
-PENALTY_CHANCE = 1 / 8  # of a step, as in `gancodec.train.adversarial`
 _CHARBONNIER = 1 / 255  # below this, errors count by their square
-_NEAR_ZERO = 1e-6
 _CLEAN = 62.5  # levels from here on are of inputs that were only made smaller
 
 Error = Literal["charbonnier", "l2"]
@@ -129,8 +126,8 @@ class RestoreStage:
             expected = _with_impulses(frame.planes, batch.chance)
             total = total + _error(expected, frame.target, self.error)
             if t and self.temporal:
-                change = _minus(frame.planes, frames[t - 1].planes)
-                wanted = _minus(frame.target, frames[t - 1].target)
+                change = difference(frame.planes, frames[t - 1].planes)
+                wanted = difference(frame.target, frames[t - 1].target)
                 total = total + self.temporal * _error(change, wanted, self.error)
             if self.consistency:
                 clean = (batch.level > _CLEAN).float()
@@ -193,43 +190,24 @@ class RestoreAdversarialStage(RestoreStage):
         shown = frames[int(rng.integers(len(frames)))]  # one stands for all: looking is dear
         view = random_view([shown.planes, shown.target], rng)
         seen = self.eye.compare(*view, statistics=self.statistics > 0)
-        critic, head, matching, right = self._contest(shown, bool(rng.random() < PENALTY_CHANCE))
-        eye = seen.distance + self.statistics * seen.statistics + self.matching * matching
+        judged = self._contest(shown, bool(rng.random() < PENALTY_CHANCE))
+        eye = seen.distance + self.statistics * seen.statistics + self.matching * judged.matching
         total = self.share * self.faithful(batch, frames) + self.perception * eye
-        total = total + self.adversarial * head
-        return total.mean() + critic, {
+        total = total + self.adversarial * judged.net
+        return total.mean() + judged.critic, {
             **self.numbers(batch, frames),
             "st_lpips": float(seen.distance.detach().mean()),
             "statistics": float(seen.statistics.detach().mean()),
-            "critic": float(critic.detach()),
-            "critic_right": right,
+            "critic": float(judged.critic.detach()),
+            "critic_right": judged.right,
         }
 
-    def _contest(self, shown: Restored, penalised: bool) -> tuple[Tensor, Tensor, Tensor, float]:
-        """Losses of the critic and of the net (B,), distance of features (B,), how often right."""
+    def _contest(self, shown: Restored, penalised: bool) -> Contest:
+        """Both sides' losses; the critic sees what went in, too."""
         given = at_half_resolution(shown.picture)
         real = torch.cat([at_half_resolution(shown.target), given], 1)
         fake = torch.cat([at_half_resolution(shown.planes), given], 1)
-        false = fake.detach()
-        if penalised:
-            real, false = real.requires_grad_(), false.requires_grad_()
-        wanted, features = self.critic(real)
-        score, _ = self.critic(false)
-        critic = F.softplus(score - wanted).mean()
-        if penalised:
-            slopes = torch.autograd.grad(
-                wanted.sum() + score.sum(), [real, false], create_graph=True
-            )
-            steepness = sum((s.square().sum() for s in slopes), torch.zeros_like(critic))
-            critic = critic + self.penalty / 2 / PENALTY_CHANCE * steepness / wanted.numel()
-        fixed = {name: p.detach() for name, p in self.critic.named_parameters()}
-        again, found = functional_call(self.critic, fixed, (fake,))
-        head = F.softplus(wanted.detach() - again).mean((1, 2, 3))
-        matching = torch.zeros_like(head)
-        for a, b in zip(found, (f.detach() for f in features), strict=True):
-            matching = matching + (a - b).abs().mean((1, 2, 3)) / (b.abs().mean() + _NEAR_ZERO)
-        right = float((wanted > score).float().mean())
-        return critic, head, matching / len(features), right
+        return contest(self.critic, real, fake, penalty=self.penalty, penalised=penalised)
 
 
 def _repeated(pictures: list[Planes], window: int, *, single: bool) -> list[Planes]:
@@ -263,18 +241,14 @@ def _with_impulses(planes: Planes, chance: Tensor) -> Planes:
     return Planes(*((1 - p) * x + p * (MIDDLE / 255) for x in planes))
 
 
-def _minus(a: Planes, b: Planes) -> Planes:
-    return Planes(*(x - y for x, y in zip(a, b, strict=True)))
-
-
 def _error(a: Planes, b: Planes, kind: Error) -> Tensor:
     """(B,) in 8-bit units, or squares of them / 16; U and V with half of a codec's weight."""
 
     def one(x: Tensor, y: Tensor) -> Tensor:
-        difference = x - y
+        apart = x - y
         if kind == "l2":
-            return difference.square().mean((1, 2, 3)) * (255**2 / 16)
-        rough = (difference.square() + _CHARBONNIER**2).sqrt() - _CHARBONNIER
+            return apart.square().mean((1, 2, 3)) * (255**2 / 16)
+        rough = (apart.square() + _CHARBONNIER**2).sqrt() - _CHARBONNIER
         return rough.mean((1, 2, 3)) * 255
 
     chroma = CHROMA_WEIGHT / 2

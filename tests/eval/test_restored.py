@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,17 +13,15 @@ import pytest
 import torch
 
 from gancodec import enhancer
-from gancodec.enhancer import DEFAULTS, DETAILED, FAITHFUL, Enhancement, Enhancer, load_enhancer
+from gancodec.enhancer import Enhancement, Enhancer, load_enhancer
 from gancodec.errors import InputError, ModelError, UsageError
 from gancodec.eval import ClipSpec, CodecSpec, Suite, restored, run
 from gancodec.eval.clips import Clip
 from gancodec.eval.codecs import build_codec
 from gancodec.eval.fidelity import psnr_of_planes
 from gancodec.eval.suite import read_suite, resolve_path, shipped_suites
-from gancodec.models.restore import Restorer, RestorerConfig, enlarge
+from gancodec.models.restore import enlarge, reduce
 from gancodec.nn.planes import Planes
-from gancodec.train.degrade import _smaller
-from gancodec.train.publish import write_enhancer
 from gancodec.types import FrameBatch
 from gancodec.video.synth import clip_info, moving_texture
 
@@ -36,22 +34,14 @@ def clip_of(width: int = 64, height: int = 48, frames: int = 3) -> Clip:
 
 
 @pytest.fixture
-def enhancers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def enhancers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write_stand_ins: Callable[[Path, float], None],
+) -> Iterator[Path]:
     """Small enhancers under the names of the shipped ones: faithful changes nothing."""
     folder = tmp_path / "enhancers"
-    for (task, scale), name in DEFAULTS.items():
-        config = RestorerConfig(
-            task,
-            scale,
-            frames={"sr": 1, "detail": 3}.get(task, 5),
-            memory=task == "sr",
-            widths=(8, 8, 8),
-            depths=(1, 1, 1, 1, 1),
-        )
-        torch.manual_seed(1)
-        faithful = {k: p.detach() for k, p in Restorer(config).named_parameters()}
-        noisy = {**faithful, "leave.weight": 0.1 * torch.randn_like(faithful["leave.weight"])}
-        write_enhancer(name, config, {FAITHFUL: faithful, DETAILED: noisy}, folder, {})
+    write_stand_ins(folder, 0.1)
     monkeypatch.setattr(enhancer, "PACKAGED", folder)  # in place of those that ship
     load_enhancer.cache_clear()
     yield folder
@@ -127,10 +117,18 @@ def test_super_resolution_comes_back_to_the_size_it_began_with(
     assert str(getattr(codec, "suffix")) == f".sr{scale}.264"  # noqa: B009
 
 
-def test_clips_are_made_smaller_as_training_makes_them() -> None:
+def test_clips_are_made_smaller_frame_by_frame() -> None:
+    """Several frames at a time are what each one is alone, and what bicubic makes of it."""
     clip = clip_of(128, 64, 10)
     for scale in (2, 4):
-        assert_equal(restored.reduced(clip.frames, scale), _smaller(clip, scale).frames)
+        small = restored.reduced(clip.frames, scale)
+        assert small.y.shape == (10, 64 // scale, 128 // scale)
+        for n in (0, 9):
+            assert_equal(small[n : n + 1], restored.reduced(clip.frames[n : n + 1], scale))
+        luma = torch.from_numpy(clip.frames.y)[:, None].float() / 255
+        grey = torch.full((10, 1, 32, 64), 0.5)
+        wanted = reduce(Planes(luma, grey, grey), scale).y[:, 0] * 255
+        np.testing.assert_array_equal(small.y, wanted.round().clamp(0, 255).numpy())
     assert len(restored.reduced(clip.frames[:0], 2)) == 0
 
 
