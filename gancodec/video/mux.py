@@ -109,7 +109,7 @@ class MuxWriter(VideoWriter):
         self._last_ms: int | None = None
 
     def _open_output(self, audio_rates: list[int]) -> OutputContainer:
-        options = {"fflags": "+bitexact"}  # no date and no version: the same packets give the same file
+        options = {"fflags": "+bitexact"}  # the same packets give the same file
         file: str | PipeTarget
         if isinstance(self._target, PipeTarget):
             file = self._target
