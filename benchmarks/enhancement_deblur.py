@@ -15,13 +15,13 @@ import numpy.typing as npt
 from enhancement_scores import Gate, Judged, Scores, Values, at_least, less, mean_over
 from enhancement_sources import Settings, psnr_y, with_luma
 from enhancement_sr import sharpened
-from scipy.signal import fftconvolve
 from skimage.restoration import richardson_lucy, wiener
 
 from gancodec.enhancer import Enhancer
 from gancodec.eval.clips import Clip
+from gancodec.models.blur import GAMMA
 from gancodec.train.data import Picture, Samples
-from gancodec.train.degrade import GAMMA, Noise, Shutter, disc
+from gancodec.train.degrade import Noise, Shutter
 from gancodec.types import FrameBatch
 
 MOTIONS = (3.0, 6.0, 10.0)  # samples that a point is smeared over
@@ -102,7 +102,7 @@ def film(
     light = Noise(noise)
     taken = np.stack([np.clip(np.round(light.take(f, side, rng)), 0, 255) for f in frames])
     return Take(
-        frames_of(taken.astype(np.uint8), side), frames_of(sharp[None], side), kernel_of(shutter)
+        frames_of(taken.astype(np.uint8), side), frames_of(sharp[None], side), shutter.kernel()
     )
 
 
@@ -117,33 +117,6 @@ def frames_of(flat: Samples, side: int) -> FrameBatch:
         v.reshape(count, half, half).copy(),
         np.arange(count, dtype=np.int64),
     )
-
-
-def kernel_of(shutter: Shutter) -> Floats:
-    """The weights that a camera without rotation and zoom sums its scene's samples with.
-
-    Exact where it looks at whole samples in the middle of its time: weights of the bicubic
-    interpolation (a = -0.75) at every place it looks from, some of them below zero.
-    """
-    x0, y0, *_ = shutter.place(0.0)
-    travel = np.hypot(*shutter.speed) + shutter.shake * shutter.pace
-    count = int(np.clip(2 * round(travel * shutter.exposure / 2) + 1, 3, 15))  # as it films
-    times = [shutter.exposure * (k / (count - 1) - 0.5) for k in range(count)]
-    path = np.array([(y0 - y, x0 - x) for x, y, *_ in map(shutter.place, times)])
-    reach = int(np.ceil(np.abs(path).max())) + 2
-    at = np.arange(-reach, reach + 1)
-    kernel: Floats = np.mean([np.outer(_cubic(at - r), _cubic(at - c)) for r, c in path], axis=0)
-    if shutter.defocus:
-        kernel = fftconvolve(kernel, disc(shutter.defocus).numpy().astype(np.float64))
-    return kernel / kernel.sum()
-
-
-def _cubic(distance: Floats) -> Floats:
-    x, a = np.abs(distance), -0.75
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-    weights: Floats = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
-    return weights
 
 
 def measure(clip: Clip, settings: Settings) -> Scores:

@@ -17,7 +17,7 @@ from enhancement_sources import ENHANCERS, Settings
 from gancodec.enhancer import Enhancer
 from gancodec.errors import ModelError
 from gancodec.fileio.parallel import Meet, one_thread, run_together
-from gancodec.models.restore import LEVELS
+from gancodec.models.restore import LEVELS, halved
 from gancodec.nn.planes import Planes
 from gancodec.video.synth import moving_texture
 
@@ -46,7 +46,8 @@ def net_alone(task: Task, meet: Meet) -> float:
 
     def work() -> None:
         for _ in range(frames):
-            net.restore([seen] * config.frames, level, before)
+            sharper = net.sharpen([seen] * config.frames)
+            net.restore([halved(seen)] * config.frames, level, before, sharper)
 
     with torch.inference_mode():
         return _frames_a_second(work, frames, meet)

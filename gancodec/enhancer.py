@@ -34,7 +34,7 @@ from gancodec.models.degradation import (
     noise_of,
     rate_level,
 )
-from gancodec.models.restore import LEVELS, Restorer, RestorerConfig, Task, enlarge
+from gancodec.models.restore import LEVELS, Restorer, RestorerConfig, Task, enlarge, halved
 from gancodec.nn.motion import QuarterSamples, search_motion, warp
 from gancodec.nn.planes import Planes, planes_of, round_to_8_bit
 from gancodec.scene import is_scene_cut
@@ -311,6 +311,7 @@ class Enhancer:
         scenes = _scenes(frames)
         start = max(first - self.before, 0) if self._recurrent else first
         pictures: dict[int, Planes] = {}
+        halves: dict[int, Tensor] = {}
         busy: dict[int, Tensor] = {}  # of the frames of a window, for the noise
         past: Planes | None = None
         samples: QuarterSamples | None = None
@@ -318,10 +319,12 @@ class Enhancer:
         for n in range(start, first + count):
             window = [_nearest(k, scenes, n) for k in range(n - reach, n + reach + 1)]
             pictures = {k: p for k, p in pictures.items() if k >= n - reach}
+            halves = {k: h for k, h in halves.items() if k >= n - reach}
             busy = {k: b for k, b in busy.items() if k >= n - reach}
             for k in window:
                 if k not in pictures:
                     pictures[k] = self._picture(frames, k)
+                    halves[k] = halved(pictures[k])
             level = self._level(frames, window, n, busy)
             moved = None
             if self._recurrent:
@@ -329,7 +332,8 @@ class Enhancer:
                 if past is not None and samples is not None and scenes[n] == scenes[n - 1]:
                     moved = warp(past, search_motion(luma, samples))
                 samples = QuarterSamples(luma)
-            past = self._tiled([pictures[k] for k in window], level, moved)
+            sharper = self._net.sharpen([pictures[k] for k in window])
+            past = self._tiled([halves[k] for k in window], level, moved, sharper)
             if n >= first:
                 yield past
 
@@ -357,29 +361,40 @@ class Enhancer:
             return torch.tensor([LEVELS - 1.0])
         return rate_level(torch.tensor([what.bits_per_pixel]))
 
-    def _tiled(self, seen: list[Planes], level: Tensor, moved: Planes | None) -> Planes:
+    def _tiled(
+        self, seen: list[Tensor], level: Tensor, moved: Planes | None, sharper: Tensor | None
+    ) -> Planes:
         """The net over tiles that overlap as far as it sees: as at once, in less memory."""
-        height, width = seen[0].y.shape[-2:]
+        height, width = (2 * side for side in seen[0].shape[-2:])
         level = level.to(self.device)
         tiles = list(tiles_of(height, width, TILE_SAMPLES, self._net.reach))
         if len(tiles) == 1:
-            return round_to_8_bit(self._net.restore(seen, level, moved))
-        out = Planes(*(torch.empty_like(p) for p in seen[0]))
+            return round_to_8_bit(self._net.restore(seen, level, moved, sharper))
+        out: Planes | None = None
         for outer, inner in tiles:
             part = self._net.restore(
-                [_part(p, outer) for p in seen],
+                [h[..., *_halved(outer)] for h in seen],
                 level,
                 None if moved is None else _part(moved, outer),
+                None if sharper is None else sharper[..., *outer],
             )
             rows, cols = inner
             inside = (
                 slice(rows.start - outer[0].start, rows.stop - outer[0].start),
                 slice(cols.start - outer[1].start, cols.stop - outer[1].start),
             )
+            if out is None:
+                out = Planes(
+                    *(
+                        p.new_empty(1, 1, height // k, width // k)
+                        for p, k in zip(part, (1, 2, 2), strict=True)
+                    )
+                )
             for whole, tile in zip(
                 _part(out, inner), round_to_8_bit(_part(part, inside)), strict=True
             ):
                 whole.copy_(tile)
+        assert out is not None  # there is a tile at least
         return out
 
 
@@ -415,11 +430,13 @@ def _spans(side: int, count: int) -> Iterator[tuple[int, int]]:
 
 
 def _part(planes: Planes, area: _Area) -> Planes:
-    rows, cols = area
-    half = tuple(slice(s.start // 2, s.stop // 2) for s in (rows, cols))
-    return Planes(
-        planes.y[..., rows, cols], planes.u[..., half[0], half[1]], planes.v[..., half[0], half[1]]
-    )
+    half = _halved(area)
+    return Planes(planes.y[..., *area], planes.u[..., *half], planes.v[..., *half])
+
+
+def _halved(area: _Area) -> _Area:
+    rows, cols = (slice(s.start // 2, s.stop // 2) for s in area)
+    return rows, cols
 
 
 def _scenes(frames: FrameBatch) -> list[int]:

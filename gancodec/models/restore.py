@@ -1,7 +1,8 @@
 """The net of the enhancers: super-resolution, denoising, deblurring, detail.
 
     frames at 1/2 ─► 3x3 ─(+)─► x gain(level) + lift(level) ─► blocks ──(+)─► blocks ─► 3x3
-    output before, moved ─► 3x3                                   │      ▲
+    output before, moved ─► 3x3 ─┤                                │      ▲
+    sharper pictures ─────► 3x3 ─┘                                │      │
                                                           3x3, /2 ▼      │ 1x1, x2
                                                                blocks ─(+)─► blocks
                                                                   │     ▲
@@ -11,7 +12,8 @@
 A U-Net (Ronneberger et al. 2015) of the codec's depthwise blocks whose skips are sums. It sees a
 window of frames (five for Noise2Noise and deblurring, as in FastDVDnet; Tassano et al., CVPR 2020),
 or the frame and what it gave for the one before (FRVSR; Sajjadi et al., CVPR 2018), and gives what
-to add to the frame in the middle. Super-resolution starts from the bicubic picture (SRGAN's
+to add to the frame in the middle. Deblurring also sees that frame as light would lie if the blur
+were as `gancodec.models.blur` guesses it. Super-resolution starts from the bicubic picture (SRGAN's
 generator; Ledig et al., CVPR 2017). The last layer starts at zero, so that a fresh net changes
 nothing. The level says how much is wrong: a level of noise, of blur, or the rate of a file.
 """
@@ -25,12 +27,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gancodec.models.blur import ROUNDS, KernelNet, richardson_lucy
 from gancodec.nn.blocks import Double, Halve, QualityKnots, depthwise_stack
 from gancodec.nn.planes import HALF_CHANNELS, Planes, at_half_resolution, from_half_resolution
 
 Task = Literal["sr", "denoise", "deblur", "detail"]
 TASKS: tuple[Task, ...] = get_args(Task)
 LEVELS = 64
+_LATER = {"guesses"}  # fields that files of older enhancers lack
+_PHASES = 4  # of a luma plane at half resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class RestorerConfig:
         scale: sides of its output over those of its input: 1, 2 or 4.
         frames: how many it sees at once, odd; the one in the middle is restored.
         memory: it also sees what it gave for the frame before, moved to this one.
+        guesses: it also guesses what blurred the frame, and sees that undone.
         widths: channels at 1/2, 1/4 and 1/8 of its output's sides.
         depths: blocks on the way down at each of the three, then on the way up at 1/4 and 1/2.
     """
@@ -52,6 +58,7 @@ class RestorerConfig:
     memory: bool = False
     widths: tuple[int, int, int] = (32, 64, 96)
     depths: tuple[int, int, int, int, int] = (1, 2, 2, 2, 1)
+    guesses: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -65,14 +72,15 @@ class RestorerConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> RestorerConfig:
-        """Strict: an unknown or missing name is an error.
+        """Strict: an unknown or missing name is an error, but for those that came later.
 
         Raises:
             ValueError: naming the fields that do not fit.
         """
         known = {f.name for f in fields(cls)}
-        if set(values) != known:
-            raise ValueError(f"fields of the architecture differ: {sorted(set(values) ^ known)}")
+        differ = (set(values) ^ known) - (_LATER - set(values))
+        if differ:
+            raise ValueError(f"fields of the architecture differ: {sorted(differ)}")
         lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**lists)  # type: ignore[arg-type]
 
@@ -88,6 +96,12 @@ class Restorer(nn.Module):
         self.memory = (
             nn.Conv2d(HALF_CHANNELS, fine, 3, padding=1, bias=False) if config.memory else None
         )
+        self.guess = KernelNet() if config.guesses else None
+        sharper = len(ROUNDS) * _PHASES
+        self.sharper = nn.Conv2d(sharper, fine, 3, padding=1, bias=False) if self.guess else None
+        self.take = nn.Conv2d(sharper, HALF_CHANNELS, 1, bias=False) if self.guess else None
+        if self.take is not None:
+            nn.init.zeros_(self.take.weight)
         self.gain = QualityKnots(fine, LEVELS, value=1.0)
         self.lift = QualityKnots(fine, LEVELS)
         down1, down2, bottom, up2, up1 = config.depths
@@ -114,7 +128,13 @@ class Restorer(nn.Module):
         places = 2 * (1 + down1 + up1 + 1 + 1) + 4 * (down2 + up2 + 1) + 8 * bottom
         return -(-(places + 8) // 16) * 16
 
-    def forward(self, frames: Tensor, level: Tensor, before: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        level: Tensor,
+        before: Tensor | None = None,
+        sharper: Tensor | None = None,
+    ) -> Tensor:
         """(B, 6, H/2, W/2): the frame in the middle, restored.
 
         Args:
@@ -122,11 +142,15 @@ class Restorer(nn.Module):
                 are multiples of 8.
             level: (B,) floats, 0 to 63.
             before: what it gave for the frame before, moved to this one; None if there is none.
+            sharper: (B, 8, H/2, W/2), what `sharpen` added to luma, at half resolution; for a net
+                that ``guesses``.
         """
         down1, down2, bottom, up2, up1 = self.blocks
         x = self.enter(frames)
         if self.memory is not None and before is not None:
             x = x + self.memory(before)
+        if self.sharper is not None and sharper is not None:
+            x = x + self.sharper(sharper)
         fine = down1(x * self.gain(level) + self.lift(level))
         middle = down2(self.down[0](fine))
         coarse = bottom(self.down[1](middle))
@@ -134,14 +158,41 @@ class Restorer(nn.Module):
         change = self.leave(up1(fine + self.up[1](middle)))
         first = self.config.frames // 2 * HALF_CHANNELS
         out: Tensor = frames[:, first : first + HALF_CHANNELS] + change
+        if self.take is not None and sharper is not None:
+            out = out + self.take(sharper)
         return out
 
-    def restore(self, frames: list[Planes], level: Tensor, before: Planes | None = None) -> Planes:
-        """`forward` of planes; sides are multiples of 16."""
-        seen = torch.cat([at_half_resolution(p) for p in frames], 1)
-        seen = seen.contiguous(memory_format=torch.channels_last)
+    @torch.no_grad()
+    def sharpen(self, frames: list[Planes]) -> Tensor | None:
+        """What undoing the guessed blur adds to luma / 255, (B, 2, H, W); None without guesses.
+
+        The blur is guessed for the whole picture, so it is not for tiles.
+        """
+        if self.guess is None:
+            return None
+        luma = frames[len(frames) // 2].y * 255
+        kernel = self.guess.kernel(torch.cat([p.y for p in frames], 1) * 255)
+        return (richardson_lucy(luma, kernel) - luma) / 255
+
+    def restore(
+        self,
+        frames: list[Tensor],
+        level: Tensor,
+        before: Planes | None = None,
+        sharper: Tensor | None = None,
+    ) -> Planes:
+        """`forward` of frames as `halved` gives them, and of what `sharpen` gave.
+
+        A frame is in several windows, so who has it keeps it halved. Sides are multiples of 16.
+        """
         past = None if before is None else at_half_resolution(before)
-        return from_half_resolution(self(seen, level, past))
+        phases = None if sharper is None else F.pixel_unshuffle(sharper, 2)
+        return from_half_resolution(self(torch.cat(frames, 1), level, past, phases))
+
+
+def halved(planes: Planes) -> Tensor:
+    """`at_half_resolution`, laid out as the net's convolutions like it."""
+    return at_half_resolution(planes).contiguous(memory_format=torch.channels_last)
 
 
 def enlarge(planes: Planes, scale: int) -> Planes:

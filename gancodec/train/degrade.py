@@ -29,6 +29,7 @@ from gancodec.errors import UsageError
 from gancodec.eval.clips import Clip, read_clip
 from gancodec.eval.codecs import build_codec
 from gancodec.eval.restored import smaller_clip
+from gancodec.models.blur import KERNEL, from_light, to_light
 from gancodec.models.degradation import (
     blur_level,
     estimate_blur,
@@ -52,7 +53,6 @@ from gancodec.train.data import (
 from gancodec.train.pairs import MIDDLE, PairsInfo, Sample, write_pairs
 from gancodec.types import FrameBatch
 
-GAMMA = 2.2  # of the light that a shutter adds up
 _CLIP_FRAMES = 36  # of a video are coded
 _GRID = 32  # samples that pictures are cropped to multiples of
 _FAINTEST = 0.5  # of Gaussian noise; a take with less, once rounded, would be the clean frame
@@ -147,7 +147,7 @@ def _coded(what: Preparation, source: Path, rng: np.random.Generator) -> Iterato
     for clip in _clips(source, what.size):
         for kind in CODECS:
             decoded, level = _through(kind, clip, rng, share=(0.0, 1.0))
-            yield from _cut(what, clip, decoded, level, rng)
+            yield from (_with_motion(s, what) for s in _cut(what, clip, decoded, level, rng))
 
 
 def _clips(source: Path, size: int) -> Iterator[Clip]:
@@ -213,9 +213,13 @@ def _cut(
 
 
 def _with_motion(sample: Sample, what: Preparation) -> Sample:
-    """The sample with the motion that the enlarged inputs show."""
-    inputs = torch.from_numpy(np.asarray(sample.inputs))
-    luma = (enlarge(planes_from_flat(inputs, what.size // what.scale), what.scale).y * 255).round()
+    """The sample with the motion that shows: to a net in its enlarged inputs, or to a judge."""
+    if what.scale > 1:
+        inputs = torch.from_numpy(np.asarray(sample.inputs))
+        shown = enlarge(planes_from_flat(inputs, what.size // what.scale), what.scale).y
+    else:
+        shown = planes_from_flat(torch.from_numpy(np.asarray(sample.targets)), what.size).y
+    luma = (shown * 255).round()
     fields = [
         search_motion(luma[t : t + 1], QuarterSamples(luma[t - 1 : t], limit=160))[0].numpy()
         for t in range(1, len(luma))
@@ -346,7 +350,7 @@ def _blurred(what: Preparation, source: Path, rng: np.random.Generator) -> Itera
         inputs = np.clip(np.round(taken), 0, 255).astype(np.uint8)
         middle = inputs[window // 2, : what.size**2].reshape(1, what.size, what.size)
         level = float(blur_level(estimate_blur(torch.from_numpy(middle)))[0])
-        yield Sample(inputs, sharp[None], level)
+        yield Sample(inputs, sharp[None], level, kernel=_within(shutter.kernel(), KERNEL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,27 +401,53 @@ class Shutter:
             float(np.exp(self.zoom * time)),
         )
 
+    @property
+    def views(self) -> int:
+        """From how many places a frame's light is added up."""
+        travel = np.hypot(*self.speed) + self.shake * self.pace
+        return int(np.clip(2 * round(travel * self.exposure / 2) + 1, 3, 15))
+
+    def kernel(self) -> npt.NDArray[np.float64]:
+        """Weights of the scene's samples in the middle of the frame at time 0; they sum to one.
+
+        Exact without rotation and zoom where the centre is a whole sample: those of the bicubic
+        interpolation (a = -0.75) at every place it looks from, some of them below zero.
+        """
+        x0, y0, *_ = self.place(0.0)
+        path = [(y0 - y, x0 - x) for x, y, *_ in map(self.place, self.times(0))]
+        reach = int(np.ceil(np.abs(path).max())) + 2
+        at = np.arange(-reach, reach + 1)
+        found = np.mean([np.outer(_cubic(at - r), _cubic(at - c)) for r, c in path], axis=0)
+        if self.defocus:
+            shape = disc(self.defocus).double()
+            moved = torch.from_numpy(found)[None, None]
+            found = F.conv2d(moved, shape[None, None], padding=len(shape) - 1)[0, 0].numpy()
+        kernel: npt.NDArray[np.float64] = found / found.sum()
+        return kernel
+
+    def times(self, frame: int) -> list[float]:
+        """When it looks, in frames, for a frame."""
+        return [frame + self.exposure * (k / (self.views - 1) - 0.5) for k in range(self.views)]
+
     def film(self, scene: Picture, size: int, frames: int) -> tuple[Samples, Samples]:
         """Flat frames (frames, 3/2 size^2) and the one in the middle, sharp."""
-        y = _linear(torch.from_numpy(scene.y)[None, None].float())
+        y = to_light(torch.from_numpy(scene.y)[None, None].float())
         uv = torch.from_numpy(np.stack([scene.u, scene.v]))[None].float()
-        travel = np.hypot(*self.speed) + self.shake * self.pace
-        count = int(np.clip(2 * round(travel * self.exposure / 2) + 1, 3, 15))
         taken = []
         for t in range(frames):
-            times = [
-                (t - frames // 2) + self.exposure * (k / (count - 1) - 0.5) for k in range(count)
-            ]
+            times = self.times(t - frames // 2)
             light = torch.stack([_view(y, self.place(s), size) for s in times]).mean(0)
-            few = max(count // 4, 1)  # of as many; about the middle, as those of luma
+            few = max(self.views // 4, 1)  # of as many; about the middle, as those of luma
             colour = torch.stack(
-                [_view(uv, self.place(s), size) for s in times[(count - 1) % few // 2 :: few]]
+                [_view(uv, self.place(s), size) for s in times[(self.views - 1) % few // 2 :: few]]
             ).mean(0)
             if self.defocus:
                 light = _disc(light, self.defocus)
                 colour = _disc(colour, self.defocus)
-            taken.append(_flatten(_gamma(light), colour))
-        sharp = _flatten(_gamma(_view(y, self.place(0.0), size)), _view(uv, self.place(0.0), size))
+            taken.append(_flatten(from_light(light), colour))
+        sharp = _flatten(
+            from_light(_view(y, self.place(0.0), size)), _view(uv, self.place(0.0), size)
+        )
         return np.stack(taken), sharp
 
 
@@ -444,20 +474,30 @@ def disc(radius: float) -> Tensor:
     return kernel / kernel.sum()
 
 
+def _cubic(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    x, a = np.abs(distance), -0.75
+    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
+    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+    weights: npt.NDArray[np.float64] = np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    return weights
+
+
+def _within(kernel: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float32]:
+    """(side, side), weights from 0 on that sum to one: light is never negative."""
+    short = max(side - kernel.shape[0] + 1, 0) // 2
+    wide = np.pad(kernel, short).clip(0)
+    cut = (wide.shape[0] - side) // 2
+    part = wide[cut : cut + side, cut : cut + side]
+    out: npt.NDArray[np.float32] = (part / part.sum()).astype(np.float32)
+    return out
+
+
 def _disc(image: Tensor, radius: float) -> Tensor:
     kernel = disc(radius)
     reach = kernel.shape[0] // 2
     wide = F.pad(image, (reach,) * 4, mode="reflect")
     channels = image.shape[1]
     return F.conv2d(wide, kernel.expand(channels, 1, -1, -1), groups=channels)
-
-
-def _linear(luma: Tensor) -> Tensor:
-    return ((luma - 16) / 219).clamp(0, 1.1) ** GAMMA
-
-
-def _gamma(light: Tensor) -> Tensor:
-    return 16 + 219 * light.clamp_min(0) ** (1 / GAMMA)
 
 
 def _flatten(luma: Tensor, colour: Tensor) -> Samples:

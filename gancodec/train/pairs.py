@@ -6,7 +6,9 @@ A folder holds them as arrays that are mapped, not read:
     targets.npy  (N, L, 3/2 S^2)          uint8 or int16; S = scale x s
     levels.npy   (N,)                     how much is wrong, 0 to 63 (`models.degradation`)
     chances.npy  (N,)                     share of samples that impulses replaced
-    motion.npy   (N, L - 1, 2, S/8, S/8)  int16, between enlarged inputs, for nets with memory
+    motion.npy   (N, L - 1, 2, S/8, S/8)  int16, between enlarged inputs for nets with memory,
+                  between targets for losses
+    kernels.npy  (N, 25, 25)              float32, what blurred the frame in the middle
     pairs.json   task, scale, size S, frames L, window T
 """
 
@@ -44,7 +46,7 @@ class Batch(NamedTuple):
     """A random batch: planes in 8-bit units / 255, neither clipped nor rounded.
 
     ``inputs`` are L + T - 1 frames, ``targets`` L; ``level`` and ``chance`` are (B,); ``motion``
-    is (B, L - 1, 2, S/8, S/8) or None.
+    is (B, L - 1, 2, S/8, S/8) and ``kernel`` (B, 1, 25, 25), or None.
     """
 
     inputs: list[Planes]
@@ -52,6 +54,7 @@ class Batch(NamedTuple):
     level: Tensor
     chance: Tensor
     motion: Tensor | None
+    kernel: Tensor | None = None
 
 
 class Pairs:
@@ -68,8 +71,10 @@ class Pairs:
             self._targets = np.load(folder / "targets.npy", mmap_mode="r")
             self._levels = np.load(folder / "levels.npy")
             self._chances = np.load(folder / "chances.npy")
-            motion = folder / "motion.npy"
-            self._motion = np.load(motion, mmap_mode="r") if motion.exists() else None
+            self._motion, self._kernels = (
+                np.load(folder / name, mmap_mode="r") if (folder / name).exists() else None
+                for name in ("motion.npy", "kernels.npy")
+            )
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(
                 f"{folder} holds no training pairs ({error}); `gancodec prepare` makes them"
@@ -77,6 +82,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self._levels)
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether it is known what blurred them."""
+        return self._kernels is not None
 
     def batch(self, rng: np.random.Generator, count: int) -> Batch:
         """``count`` random samples, turned and mirrored in one random way."""
@@ -102,6 +112,9 @@ class Pairs:
             torch.from_numpy(self._levels[rows]),
             torch.from_numpy(self._chances[rows]),
             motion,
+            None
+            if self._kernels is None
+            else _turned(torch.from_numpy(self._kernels[rows])[:, None], turned),
         )
 
 
@@ -112,12 +125,13 @@ class _Turn(NamedTuple):
 
 
 def _turn(planes: Planes, how: _Turn) -> Planes:
-    def one(x: Tensor) -> Tensor:
-        x = x.flip(-1) if how.mirrored else x
-        x = x.flip(-2) if how.flipped else x
-        return x.transpose(-1, -2) if how.transposed else x
+    return Planes(*(_turned(x, how) for x in planes))
 
-    return Planes(*(one(x) for x in planes))
+
+def _turned(x: Tensor, how: _Turn) -> Tensor:
+    x = x.flip(-1) if how.mirrored else x
+    x = x.flip(-2) if how.flipped else x
+    return x.transpose(-1, -2) if how.transposed else x
 
 
 class Sample(NamedTuple):
@@ -128,6 +142,7 @@ class Sample(NamedTuple):
     level: float
     chance: float = 0.0
     motion: npt.NDArray[np.int16] | None = None
+    kernel: npt.NDArray[np.float32] | None = None
 
 
 def write_pairs(samples: list[Sample], info: PairsInfo, folder: Path) -> None:
@@ -137,6 +152,7 @@ def write_pairs(samples: list[Sample], info: PairsInfo, folder: Path) -> None:
         ("inputs", [s.inputs for s in samples]),
         ("targets", [s.targets for s in samples]),
         ("motion", [s.motion for s in samples if s.motion is not None]),
+        ("kernels", [s.kernel for s in samples if s.kernel is not None]),
     ):
         if not parts:
             continue

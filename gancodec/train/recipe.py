@@ -15,6 +15,7 @@ from gancodec.errors import InputError, UsageError
 from gancodec.models.restore import RestorerConfig
 from gancodec.train.adversarial import AdversarialStage
 from gancodec.train.joint import JointStage
+from gancodec.train.kernels import KernelStage
 from gancodec.train.restoring import RestoreAdversarialStage, RestoreStage
 from gancodec.train.stages import InterStage, IntraStage, Stage
 
@@ -26,6 +27,7 @@ CODEC_STAGES: dict[str, Any] = {
     "adversarial": AdversarialStage,
 }
 ENHANCER_STAGES: dict[str, Any] = {
+    "blur-kernel": KernelStage,
     "restore": RestoreStage,
     "restore-adversarial": RestoreAdversarialStage,
 }

@@ -12,19 +12,22 @@ from torch import Tensor, nn
 from gancodec.errors import UsageError
 from gancodec.models.compress import CHROMA_WEIGHT
 from gancodec.models.degradation import sigma_of
-from gancodec.models.restore import Restorer, enlarge, reduce
+from gancodec.models.restore import Restorer, enlarge, halved, reduce
 from gancodec.nn.critic import PatchCritic
 from gancodec.nn.motion import warp
 from gancodec.nn.planes import Planes, at_half_resolution
 from gancodec.train.contest import PENALTY_CHANCE, Contest, contest
 from gancodec.train.losses import difference, psnr_y
 from gancodec.train.pairs import MIDDLE, Batch, Pairs
-from gancodec.train.perception import Perception, random_view
+from gancodec.train.perception import Perception, Seen, random_view
 
 _CHARBONNIER = 1 / 255  # below this, errors count by their square
 _CLEAN = 62.5  # levels from here on are of inputs that were only made smaller
 
-Error = Literal["charbonnier", "l2"]
+_FLOOR = 0.5  # squared 8-bit units; a sample nearer than that counts less and less
+_UNSEEN = 0.01  # likewise of distances to the eye
+
+Error = Literal["charbonnier", "l2", "psnr"]
 
 
 class Restored(NamedTuple):
@@ -39,7 +42,8 @@ class RestoreStage:
     """Error alone: Charbonnier's, or squared for Noise2Noise, whose targets are noisy.
 
     The loss of a frame is its error plus ``temporal`` x that of what changed since the frame before
-    plus ``consistency`` x how far it is from the input when made as small again.
+    (moved to this one, if the pairs know how) plus ``consistency`` x how far it is from the input
+    when made as small again.
 
     Noise2Noise (Lehtinen et al., ICML 2018): the expectation of a second noisy take is the clean
     frame, so squared error to that take has its minimum where that to the clean one has it. Where
@@ -51,7 +55,8 @@ class RestoreStage:
         folders: of pairs (`gancodec.train.pairs`); the first counts.
         batch: samples a step.
         patch: sides of the targets that the folder must hold.
-        error: "charbonnier" or "l2".
+        error: "charbonnier", "l2", or "psnr": decibels, so that a sample that is nearly right
+            counts as much as one that is far off.
         memory: share of steps in which the net sees its output for the frame before.
         balance: divide the error by the noise's deviation, this often: squares of heavy noise would
             drown what light noise has to teach. 0 leaves it.
@@ -88,7 +93,8 @@ class RestoreStage:
             raise UsageError(f"{folders[0]} holds {info}, which {config} cannot learn from")
 
     def parameters(self) -> list[nn.Parameter]:
-        return list(self.net.parameters())
+        """All but those that guess a blur, which `train.kernels` trains."""
+        return [p for name, p in self.net.named_parameters() if not name.startswith("guess.")]
 
     def start(self) -> None:
         """A fresh net changes nothing, which is where to start."""
@@ -107,6 +113,7 @@ class RestoreStage:
         if self.alone and rng.random() < self.alone:
             pictures = _repeated(pictures, window, single=bool(rng.random() < 0.5))
         remembers = batch.motion is not None and rng.random() < self.memory
+        halves = [halved(p) for p in pictures]
         frames: list[Restored] = []
         for t, target in enumerate(batch.targets):
             before = None
@@ -114,7 +121,8 @@ class RestoreStage:
                 assert batch.motion is not None
                 before = warp(frames[-1].planes, batch.motion[:, t - 1])
             seen = pictures[t : t + window]
-            planes = self.net.restore(seen, batch.level, before)
+            given = halves[t : t + window]
+            planes = self.net.restore(given, batch.level, before, self.net.sharpen(seen))
             frames.append(Restored(seen[window // 2], planes, target))
         return batch, frames
 
@@ -126,8 +134,11 @@ class RestoreStage:
             expected = _with_impulses(frame.planes, batch.chance)
             total = total + _error(expected, frame.target, self.error)
             if t and self.temporal:
-                change = difference(frame.planes, frames[t - 1].planes)
-                wanted = difference(frame.target, frames[t - 1].target)
+                past, known = frames[t - 1].planes, frames[t - 1].target
+                if batch.motion is not None:
+                    past, known = (warp(p, batch.motion[:, t - 1]) for p in (past, known))
+                change = difference(frame.planes, past)
+                wanted = difference(frame.target, known)
                 total = total + self.temporal * _error(change, wanted, self.error)
             if self.consistency:
                 clean = (batch.level > _CLEAN).float()
@@ -156,8 +167,10 @@ class RestoreAdversarialStage(RestoreStage):
     statistics + ``matching`` x distance of the critic's features) and ``adversarial`` x that of the
     critic, which is unconditional in SRGAN and sees what went in here, too. It compares real and
     restored frames of the same place (Jolicoeur-Martineau 2019) under gradient penalties (R3GAN,
-    Huang et al., NeurIPS 2024). Optional for Noise2Noise, which as published has neither critic
-    nor clean targets: ``clean`` pairs are needed for it.
+    Huang et al., NeurIPS 2024). ``relative`` distances are shares of the input's own, so that files
+    of high rates count as much as those of low ones: a rate at equal quality asks for ratios.
+    Optional for Noise2Noise, which as published has neither critic nor clean targets: ``clean``
+    pairs are needed for it.
     """
 
     def __init__(
@@ -172,32 +185,42 @@ class RestoreAdversarialStage(RestoreStage):
         matching: float = 0.1,
         adversarial: float = 0.3,
         penalty: float = 0.05,
+        relative: bool = False,
         **options: object,
     ) -> None:
         super().__init__(net, folders, cache, **options)  # type: ignore[arg-type]
         self.share, self.perception, self.statistics = faithful, perception, statistics
         self.matching, self.adversarial, self.penalty = matching, adversarial, penalty
+        self.relative = relative
         device = next(net.parameters()).device
         self.eye = Perception(device)
         self.critic = PatchCritic(2, {}).to(device)
         self.helpers = nn.ModuleDict({"critic": self.critic})
 
     def parameters(self) -> list[nn.Parameter]:
-        return [*self.net.parameters(), *self.critic.parameters()]
+        return [*super().parameters(), *self.critic.parameters()]
 
     def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
         batch, frames = self.roll(rng)
         shown = frames[int(rng.integers(len(frames)))]  # one stands for all: looking is dear
-        view = random_view([shown.planes, shown.target], rng)
-        seen = self.eye.compare(*view, statistics=self.statistics > 0)
+        planes, target, picture = random_view([shown.planes, shown.target, shown.picture], rng)
+        seen = self.eye.compare(planes, target, statistics=self.statistics > 0)
+        numbers = {
+            "st_lpips": float(seen.distance.detach().mean()),
+            "statistics": float(seen.statistics.detach().mean()),
+        }
+        if self.relative:
+            with torch.no_grad():
+                before = self.eye.compare(picture, target, statistics=self.statistics > 0)
+            seen = Seen(*(a / (b + _UNSEEN) for a, b in zip(seen, before, strict=True)))
+            numbers["share"] = float(seen.distance.detach().mean())
         judged = self._contest(shown, bool(rng.random() < PENALTY_CHANCE))
         eye = seen.distance + self.statistics * seen.statistics + self.matching * judged.matching
         total = self.share * self.faithful(batch, frames) + self.perception * eye
         total = total + self.adversarial * judged.net
         return total.mean() + judged.critic, {
             **self.numbers(batch, frames),
-            "st_lpips": float(seen.distance.detach().mean()),
-            "statistics": float(seen.statistics.detach().mean()),
+            **numbers,
             "critic": float(judged.critic.detach()),
             "critic_right": judged.right,
         }
@@ -242,14 +265,15 @@ def _with_impulses(planes: Planes, chance: Tensor) -> Planes:
 
 
 def _error(a: Planes, b: Planes, kind: Error) -> Tensor:
-    """(B,) in 8-bit units, or squares of them / 16; U and V with half of a codec's weight."""
+    """(B,) in 8-bit units, their squares / 16, or decibels; U, V with half a codec's weight."""
 
     def one(x: Tensor, y: Tensor) -> Tensor:
         apart = x - y
-        if kind == "l2":
-            return apart.square().mean((1, 2, 3)) * (255**2 / 16)
-        rough = (apart.square() + _CHARBONNIER**2).sqrt() - _CHARBONNIER
-        return rough.mean((1, 2, 3)) * 255
+        if kind == "charbonnier":
+            rough = (apart.square() + _CHARBONNIER**2).sqrt() - _CHARBONNIER
+            return rough.mean((1, 2, 3)) * 255
+        return apart.square().mean((1, 2, 3)) * (255**2 / 16)
 
     chroma = CHROMA_WEIGHT / 2
-    return one(a.y, b.y) + chroma * (one(a.u, b.u) + one(a.v, b.v))
+    found = one(a.y, b.y) + chroma * (one(a.u, b.u) + one(a.v, b.v))
+    return 10 * (16 * found + _FLOOR).log10() if kind == "psnr" else found

@@ -15,7 +15,7 @@ import gancodec.train
 from gancodec.config import CodecConfig
 from gancodec.enhancer import Enhancement, Enhancer
 from gancodec.models.compress import GanCodec
-from gancodec.models.restore import TASKS, Restorer, RestorerConfig, Task, enlarge, reduce
+from gancodec.models.restore import TASKS, Restorer, RestorerConfig, Task, enlarge, halved, reduce
 from gancodec.nn.planes import HALF_CHANNELS, Planes, at_half_resolution
 from gancodec.train.publish import write_enhancer
 from gancodec.train.recipe import Recipe
@@ -49,6 +49,12 @@ def clip_planes(count: int, size: int = 32) -> list[Planes]:
     return [Planes(one(batch.y[n]), one(batch.u[n]), one(batch.v[n])) for n in range(count)]
 
 
+def restored(
+    net: Restorer, frames: list[Planes], level: Tensor, before: Planes | None = None
+) -> Planes:
+    return net.restore([halved(p) for p in frames], level, before, net.sharpen(frames))
+
+
 # ── A fresh net ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -59,7 +65,7 @@ def test_a_fresh_net_changes_nothing(recipe: str) -> None:
     frames = clip_planes(config.frames)
     before = clip_planes(2)[1] if config.memory else None
     with torch.inference_mode():
-        out = net.restore(frames, torch.tensor([17.0]), before)
+        out = restored(net, frames, torch.tensor([17.0]), before)
     for a, b in zip(out, frames[config.frames // 2], strict=True):
         assert torch.allclose(a, b, atol=1e-6)
     others = [p for k, p in enumerate(frames) if k != config.frames // 2]
@@ -95,17 +101,17 @@ def test_all_that_a_net_is_told_counts(recipe: str) -> None:
     frames, before = clip_planes(config.frames), clip_planes(2)[1]
     level = torch.tensor([17.0])
     with torch.inference_mode():
-        out = net.restore(frames, level)
+        out = restored(net, frames, level)
         assert out.y.isfinite().all()
-        assert not torch.equal(net.restore(frames, level + 20).y, out.y)
-        remembered = net.restore(frames, level, before)
+        assert not torch.equal(restored(net, frames, level + 20).y, out.y)
+        remembered = restored(net, frames, level, before)
         assert torch.equal(remembered.y, out.y) != config.memory
         for k in range(config.frames):
             for plane in range(3):
                 planes = [p.clone() for p in frames[k]]
                 planes[plane] += 0.1
                 changed = [*frames[:k], Planes(*planes), *frames[k + 1 :]]
-                assert not torch.equal(net.restore(changed, level).y, out.y), (k, plane)
+                assert not torch.equal(restored(net, changed, level).y, out.y), (k, plane)
 
 
 def test_planes_enter_in_the_order_of_time() -> None:
@@ -114,7 +120,7 @@ def test_planes_enter_in_the_order_of_time() -> None:
     seen: list[Tensor] = []
     net.enter.register_forward_hook(lambda _module, given, _out: seen.append(given[0]))
     with torch.inference_mode():
-        net.restore(frames, torch.tensor([0.0]))
+        restored(net, frames, torch.tensor([0.0]))
     assert torch.equal(seen[0], torch.cat([at_half_resolution(p) for p in frames], 1))
 
 

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from scipy.signal import convolve2d
 
 from gancodec.errors import InputError, UsageError
+from gancodec.models.blur import GAMMA, KERNEL
 from gancodec.models.degradation import estimate_blur
 from gancodec.models.restore import TASKS, Task, reduce
 from gancodec.nn.motion import warp
@@ -108,11 +110,16 @@ def test_pairs_of_a_task(
     assert arrays["levels"].shape == arrays["chances"].shape == (count,)
     assert ((arrays["levels"] >= 0) & (arrays["levels"] <= 63)).all()
     assert (arrays["chances"] > 0).any() <= (task == "denoise")
-    assert ("motion" in arrays) == (task == "sr")
-    if task == "sr":
+    assert ("motion" in arrays) == (task in ("sr", "detail"))
+    if "motion" in arrays:
         side = what.size // 8
         assert arrays["motion"].shape == (count, frames - 1, 2, side, side)
         assert arrays["motion"].dtype == np.int16
+    assert ("kernels" in arrays) == (task == "deblur")
+    if task == "deblur":
+        assert arrays["kernels"].shape == (count, KERNEL, KERNEL)
+        assert (arrays["kernels"] >= 0).all()
+        assert arrays["kernels"].sum((1, 2)) == pytest.approx(1, abs=1e-5)
     assert Pairs(tmp_path).info == what.info
     for row, sample in enumerate(expected):
         assert np.array_equal(arrays["inputs"][row], sample.inputs)
@@ -365,7 +372,7 @@ def test_what_moves_is_smeared_about_its_middle(speed: float) -> None:
     at = np.arange(48)
     centres = []
     for flat in (*frames, sharp):
-        light = np.clip(planes_of(flat, 48)[0] - 16, 0, None) ** degrade.GAMMA
+        light = np.clip(planes_of(flat, 48)[0] - 16, 0, None) ** GAMMA
         centres.append((light.sum(0) @ at / light.sum(), light.sum(1) @ at / light.sum()))
     assert centres[1] == pytest.approx(centres[3], abs=0.4)
     if speed < 14:  # before and after it is elsewhere, by what the camera moves
@@ -380,8 +387,8 @@ def test_light_adds_up_in_linear_units() -> None:
     grey = np.full((64, 64), 128, np.uint8)
     camera = still_camera(centre=(64.0, 64.0), speed=(16.0, 0.0), exposure=14 / 15)
     frames, _ = camera.film(Picture(luma, grey, grey), 32, 1)
-    light = np.mean([((x - 16) / 219) ** degrade.GAMMA for x in (235, 60)])
-    expected = 16 + 219 * light ** (1 / degrade.GAMMA)
+    light = np.mean([((x - 16) / 219) ** GAMMA for x in (235, 60)])
+    expected = 16 + 219 * light ** (1 / GAMMA)
     assert planes_of(frames[0], 32)[0].mean() == pytest.approx(expected, abs=4)
     assert expected > (235 + 60) / 2 + 20
 
@@ -408,3 +415,32 @@ def test_cameras_that_are_drawn_blur(scene: Picture) -> None:
         more.append(taken - wanted)
     assert min(more) > -0.03
     assert np.mean(np.array(more) > 0.02) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("camera", "longest"),
+    [
+        (still_camera(), 0.0),
+        (still_camera(speed=(8.0, 0.0)), 6.4),
+        (still_camera(speed=(3.0, -6.0), defocus=2.0), 5.4),
+        (still_camera(speed=(2.0, 3.0), shake=1.5, pace=4.0), 4.0),
+    ],
+)
+def test_a_kernel_is_what_a_camera_did(camera: Shutter, longest: float) -> None:
+    """A sum with its weights is the frame that was filmed, to rounding."""
+    centre = camera.centre[0] + 0.5, camera.centre[1] + 0.5 - camera.shake
+    camera = dataclasses.replace(camera, centre=centre)  # whole samples in the middle of its time
+    light = np.random.default_rng(4).uniform(40, 200, (97, 97))
+    smooth = convolve2d(light, np.full((3, 3), 1 / 9), "same", "symm").round().astype(np.uint8)
+    grey = np.full((49, 49), 128, np.uint8)
+    frames, sharp = camera.film(Picture(smooth, grey, grey), 64, 1)
+    kernel = camera.kernel()
+    assert kernel.sum() == pytest.approx(1)
+    reach = np.abs(np.argwhere(kernel > 1e-3) - kernel.shape[0] // 2).max()
+    assert longest / 2 - 1 <= reach <= longest / 2 + 6
+    wide = ((planes_of(sharp, 64)[0] - 16) / 219).clip(0) ** GAMMA
+    again = 16 + 219 * convolve2d(wide, kernel, "same").clip(0) ** (1 / GAMMA)
+    inside = slice(16, -16)
+    apart = (again - planes_of(frames[0], 64)[0])[inside, inside]
+    assert np.abs(apart).max() < 2
+    assert np.abs(apart).mean() < 0.4

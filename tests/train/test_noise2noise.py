@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 
 from gancodec.enhancer import load_enhancer
-from gancodec.models.degradation import noise_level
-from gancodec.models.restore import Restorer, RestorerConfig
+from gancodec.models.degradation import noise_level, sigma_of
+from gancodec.models.restore import Restorer, RestorerConfig, halved
 from gancodec.nn.planes import Planes
+from gancodec.train import restoring
 from gancodec.train.data import planes_from_flat
 from gancodec.train.degrade import Noise, Preparation, prepare, samples_of
 from gancodec.train.losses import psnr_y
@@ -160,7 +162,7 @@ def small_denoiser(folder: Path, kind: str, spread: float = 0.02) -> float:
         side = size // 2
         given = Planes(y.view(1, 1, size, size), u.view(1, 1, side, side), v.view(1, 1, side, side))
         with torch.inference_mode():
-            out = net.restore([given], noise_level(torch.tensor([25.0])))
+            out = net.restore([halved(given)], noise_level(torch.tensor([25.0])))
         gains.append(float(psnr_y(out, clean) - psnr_y(given, clean)))
     return float(np.mean(gains))
 
@@ -171,3 +173,19 @@ def test_what_teaches_is_that_takes_are_independent(tmp_path: Path) -> None:
     assert gains["independent"] > 3
     assert gains["independent"] > gains["clean"] - 1
     assert abs(gains["same"]) < 0.5
+
+
+# ── Windows that repeat themselves, and noise of every strength ──────────────────────────────
+
+
+@pytest.mark.parametrize(("single", "wanted"), [(True, [2] * 5), (False, [0, 1, 2, 1, 0])])
+def test_a_window_may_repeat_itself(single: bool, wanted: list[int]) -> None:
+    """As a picture on its own fills it, or the end of a scene."""
+    frames = [Planes(*(torch.full((1, 1, 2, 2), float(t)) for _ in range(3))) for t in range(5)]
+    seen = restoring._repeated(frames, 5, single=single)
+    assert [int(p.y[0, 0, 0, 0]) for p in seen] == wanted
+
+
+def test_the_level_tells_the_noise_again() -> None:
+    sigma = torch.tensor([0.0, 3.0, 25.0, 60.0])
+    torch.testing.assert_close(sigma_of(noise_level(sigma)), sigma)

@@ -18,13 +18,16 @@ import gancodec.train
 from gancodec.config import CodecConfig
 from gancodec.enhancer import Enhancement, Enhancer, load_enhancer
 from gancodec.errors import InputError, UsageError
+from gancodec.models.blur import KERNEL
 from gancodec.models.degradation import noise_level, sigma_of
 from gancodec.models.restore import Restorer, RestorerConfig, enlarge, reduce
+from gancodec.nn.motion import warp
 from gancodec.nn.planes import Planes
 from gancodec.registry import list_models
-from gancodec.train import loop, restoring
+from gancodec.train import loop
 from gancodec.train.data import planes_from_flat
 from gancodec.train.degrade import Noise, Preparation
+from gancodec.train.kernels import KernelStage
 from gancodec.train.loop import train
 from gancodec.train.pairs import MIDDLE, Batch, PairsInfo, Sample, write_pairs
 from gancodec.train.recipe import CODEC_STAGES, ENHANCER_STAGES, Recipe
@@ -59,9 +62,11 @@ def write_fake(folder: Path, info: PairsInfo, count: int = 8) -> Path:
         around = info.window // 2
         side = info.size // 8
         field = rng.integers(-4, 5, (info.frames - 1, 2, side, side)).astype(np.int16)
-        motion = field if info.task == "sr" else None
-        level = 63.0 if k % 2 else 30.0
-        made.append(Sample(inputs, flats[around : around + info.frames], level, motion=motion))
+        motion = field if info.task in ("sr", "detail") else None
+        kernel = np.full((KERNEL, KERNEL), KERNEL**-2, np.float32)
+        level, targets = 63.0 if k % 2 else 30.0, flats[around : around + info.frames]
+        known = kernel if info.task == "deblur" else None
+        made.append(Sample(inputs, targets, level, motion=motion, kernel=known))
     write_pairs(made, info, folder)
     return folder
 
@@ -119,7 +124,7 @@ def test_recipes_of_enhancers_fit_what_is_prepared(name: str, tmp_path: Path) ->
     usable = dataclasses.replace(recipe, data=[data])
     for s in recipe.stages:
         built = dataclasses.replace(s, batch=1).build(Restorer(config), usable)
-        assert isinstance(built, RestoreStage)
+        assert isinstance(built, KernelStage if s.name == "blur-kernel" else RestoreStage)
     if name == "denoise":  # nothing but the squared error has the clean frame as its minimum
         (only,) = recipe.stages
         assert only.name == "restore"
@@ -130,7 +135,9 @@ def test_recipes_of_enhancers_fit_what_is_prepared(name: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", CODEC_STAGES)
 def test_an_enhancer_has_no_stages_of_a_codec(name: str, tmp_path: Path) -> None:
     path = recipe_of(tmp_path / "bad.toml", tmp_path, MODELS["denoise"], stage(name, 1))
-    with pytest.raises(UsageError, match=f"one of restore, restore-adversarial, got '{name}'"):
+    with pytest.raises(
+        UsageError, match=f"one of blur-kernel, restore, restore-adversarial, got '{name}'"
+    ):
         Recipe.read(path)
 
 
@@ -169,7 +176,7 @@ def test_other_pairs_are_refused(other: PairsInfo, tmp_path: Path) -> None:
     right = write_fake(tmp_path / "right", PairsInfo("denoise", 1, 64, 1, 5), count=1)
     wrong = write_fake(tmp_path / "wrong", other, count=1)
     for name in ENHANCER_STAGES:
-        for data in (right, wrong):
+        for data in (wrong,) if name == "blur-kernel" else (right, wrong):
             path = recipe_of(tmp_path / "r.toml", data, MODELS["denoise"], stage(name, 1))
             recipe = Recipe.read(path)
             if data is right:
@@ -244,6 +251,43 @@ def test_error_alone(build: Callable[..., Any]) -> None:
     assert squared.faithful(batch, shown(luma, targets)).tolist() == pytest.approx(
         [8**2 / 16 / 2] * 2, rel=1e-3
     )
+
+
+def test_decibels_let_small_errors_count(build: Callable[..., Any]) -> None:
+    """Twice the error costs six decibels, be it large or small; what is right costs least."""
+    s = build("detail", extra='error = "psnr"')
+    targets = [grey(100), grey(110)]
+    batch = a_batch(targets)
+
+    def cost(*off: float) -> float:
+        frames = shown([grey(100 + off[0]), grey(110 + off[-1])], targets)
+        return float(s.faithful(batch, frames)[0])
+
+    assert cost(16) - cost(8) == pytest.approx(6.02, abs=0.1)
+    assert cost(64) - cost(32) == pytest.approx(6.02, abs=0.1)
+    assert cost(2, 4) == pytest.approx((cost(2) + cost(4)) / 2, abs=1e-3)
+    assert cost(0) < cost(0.5) < cost(1) < cost(2)
+
+
+def test_temporal_follows_motion(build: Callable[..., Any]) -> None:
+    """An error that moves along with the picture does not flicker; one that stays behind does."""
+    with_it, without = (build("detail", extra=f"temporal = {t}") for t in (2.0, 0.0))
+    targets = [grey(100), grey(100)]
+    field = torch.zeros(2, 1, 2, 4, 4)
+    field[:, :, 0] = 16  # quarter samples: this frame shows what was four samples away
+    batch = a_batch(targets)._replace(motion=field)
+    first, moved = (Planes(*(p.clone() for p in grey(100))) for _ in range(2))
+    first.y[..., 8:16, 12:20] += 0.1
+    there = warp(first, field[:, 0])
+    assert not torch.equal(there.y, first.y)
+    moved.y.copy_(there.y)
+
+    def added(second: Planes) -> float:
+        frames = shown([first, second], targets)
+        return float((with_it.faithful(batch, frames) - without.faithful(batch, frames)).max())
+
+    assert added(moved) < NOTHING
+    assert added(first) > 0.5
 
 
 def test_temporal_is_of_what_changed_wrongly(build: Callable[..., Any]) -> None:
@@ -365,10 +409,14 @@ def test_memory_is_given_in_so_many_of_the_steps(
     real = Restorer.restore
 
     def restore(
-        self: Restorer, frames: list[Planes], level: Tensor, before: Planes | None = None
+        self: Restorer,
+        frames: list[Tensor],
+        level: Tensor,
+        before: Planes | None = None,
+        sharper: Tensor | None = None,
     ) -> Planes:
         given.append(before is not None)
-        return real(self, frames, level, before)
+        return real(self, frames, level, before, sharper)
 
     monkeypatch.setattr(Restorer, "restore", restore)
     for share, least, most in ((0.0, 0, 0), (0.5, 0.2, 0.8), (1.0, 1, 1)):
@@ -408,6 +456,29 @@ def test_the_adversarial_stage_trains_both(build: Callable[..., Any]) -> None:
     loss, numbers = bare.loss(np.random.default_rng(3), 0.0)
     expected, _ = plain.loss(np.random.default_rng(3), 0.0)
     assert float(loss.detach()) - numbers["critic"] == pytest.approx(float(expected.detach()))
+
+
+def test_distances_may_be_shares_of_the_inputs(build: Callable[..., Any]) -> None:
+    """A net that changes nothing has a share of one, but for what keeps it finite."""
+    s = build("detail", "restore-adversarial", "relative = true\nadversarial = 0")
+    rng = np.random.default_rng(1)
+    for planes in s.data.batch(rng, 2).inputs:
+        assert planes.y.isfinite().all()
+    real = s.roll
+
+    def degraded(rng: np.random.Generator) -> tuple[Batch, list[Restored]]:
+        batch, frames = real(rng)
+        noise = torch.randn(frames[0].picture.y.shape) * 0.2
+        rough = [Planes(f.target.y + noise, f.target.u, f.target.v) for f in frames]
+        return batch, shown(rough, [f.target for f in frames])
+
+    s.roll = degraded
+    _, numbers = s.loss(np.random.default_rng(2), 0.0)
+    assert numbers["st_lpips"] > 0.02
+    assert numbers["share"] == pytest.approx(1, abs=0.35)
+    assert numbers["share"] < 1
+    _, plain = build("detail", "restore-adversarial").loss(np.random.default_rng(2), 0.0)
+    assert "share" not in plain
 
 
 # ── From a recipe to an enhancer ─────────────────────────────────────────────────────────────
@@ -519,22 +590,6 @@ def test_a_net_too_narrow_for_muon_trains(pairs: dict[str, Path], tmp_path: Path
     keys = load_file(tmp_path / "narrow" / "restore.safetensors").keys()
     assert any(key.startswith("adam/") for key in keys)
     assert not any(key.startswith("muon/") for key in keys)
-
-
-# ── Windows that repeat themselves, and noise of every strength ──────────────────────────────
-
-
-@pytest.mark.parametrize(("single", "wanted"), [(True, [2] * 5), (False, [0, 1, 2, 1, 0])])
-def test_a_window_may_repeat_itself(single: bool, wanted: list[int]) -> None:
-    """As a picture on its own fills it, or the end of a scene."""
-    frames = [Planes(*(torch.full((1, 1, 2, 2), float(t)) for _ in range(3))) for t in range(5)]
-    seen = restoring._repeated(frames, 5, single=single)
-    assert [int(p.y[0, 0, 0, 0]) for p in seen] == wanted
-
-
-def test_the_level_tells_the_noise_again() -> None:
-    sigma = torch.tensor([0.0, 3.0, 25.0, 60.0])
-    torch.testing.assert_close(sigma_of(noise_level(sigma)), sigma)
 
 
 def test_a_recipe_may_start_from_an_enhancer() -> None:

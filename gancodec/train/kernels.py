@@ -1,0 +1,67 @@
+"""The stage that teaches a deblurring net to guess what blurred a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gancodec.errors import UsageError
+from gancodec.models.blur import blur_signs
+from gancodec.models.restore import Restorer
+from gancodec.train.pairs import Pairs
+
+
+class KernelStage:
+    """Cross-entropy of the guessed kernel: how likely it finds where light of a sample went.
+
+    Args:
+        net: an enhancer that ``guesses``.
+        folders: of pairs with kernels; the first counts.
+        batch: samples a step.
+        patch: sides of the targets that the folder must hold.
+
+    Raises:
+        UsageError: the net does not guess, or the pairs have no kernels.
+    """
+
+    def __init__(
+        self, net: Restorer, folders: list[Path], cache: Path, *, batch: int, patch: int
+    ) -> None:
+        self.batch, self.data = batch, Pairs(folders[0])
+        self.helpers = nn.ModuleDict()
+        info, config = self.data.info, net.config
+        if (info.task, info.window, info.size) != (config.task, config.frames, patch):
+            raise UsageError(f"{folders[0]} holds {info}, which {config} cannot learn from")
+        if net.guess is None or not self.data.has_kernels:
+            raise UsageError(
+                f"the stage wants a net with guesses = true and pairs with kernels, which "
+                f"{folders[0]} may lack"
+            )
+        self.guess = net.guess
+
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.guess.parameters())
+
+    def start(self) -> None:
+        """A fresh net guesses that light may have gone anywhere."""
+
+    def loss(self, rng: np.random.Generator, progress: float) -> tuple[Tensor, dict[str, float]]:
+        device = next(self.guess.parameters()).device
+        batch = self.data.batch(rng, self.batch)
+        assert batch.kernel is not None
+        wanted = batch.kernel.flatten(1).to(device)
+        luma = torch.cat([p.y for p in batch.inputs], 1).to(device) * 255
+        if rng.random() < 0.25:  # nothing moved, or the scene ends on both sides
+            luma = luma[:, luma.shape[1] // 2, None].expand_as(luma)
+        with torch.no_grad():
+            signs = blur_signs(luma)
+        logits = self.guess(signs).flatten(1)
+        loss = F.cross_entropy(logits, wanted)
+        with torch.no_grad():
+            missed = (logits.softmax(1) - wanted).abs().sum(1).mean() / 2
+            entropy = -(wanted * wanted.clamp_min(1e-9).log()).sum(1).mean()
+        return loss, {"excess": float(loss.detach() - entropy), "missed": float(missed)}
