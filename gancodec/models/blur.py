@@ -25,6 +25,8 @@ _STEP, _MOST = 24, 6  # samples between windows at least, and windows a side at 
 _MAP = 32  # displacements a side, from -16 to 15
 _SIGNS = 5
 _FAINT = 1e-2  # power that noise hides anyway
+_LOPSIDED = 0.15  # share of a kernel that lies elsewhere when it is turned by half a circle
+_PART = 256  # sides of what says which of the two it is
 _DARK = 3e-3  # light below which ratios mean little
 _WIDTHS, _DEPTHS = (32, 64, 96), (1, 2, 3, 2, 1)
 
@@ -112,9 +114,45 @@ class KernelNet(nn.Module):
         return out
 
     def kernel(self, luma: Tensor) -> Tensor:
-        """(B, T, H, W) luma, 0 to 255 -> (B, 25, 25), weights of the frame in the middle."""
+        """(B, T, H, W) luma, 0 to 255 -> (B, 25, 25), weights of the frame in the middle.
+
+        Or those turned by half a circle: signs are the same for both.
+        """
         logits: Tensor = self(blur_signs(luma))
         return logits.flatten(1).softmax(1).view_as(logits)
+
+
+def undo(luma: Tensor, kernel: Tensor) -> Tensor:
+    """`richardson_lucy` with a kernel, or with that turned by half a circle: of equal spectra.
+
+    What goes on from the wrong one of the two explains less of what was seen, be it ever so sharp.
+    """
+    turned = kernel.flip(1, 2)
+    lopsided = (kernel - turned).abs().sum((1, 2)) / 2 > _LOPSIDED
+    if bool(lopsided.any()):
+        height, width = luma.shape[-2:]
+        top, left = max(height - _PART, 0) // 2, max(width - _PART, 0) // 2
+        part = luma[..., top : top + _PART, left : left + _PART]
+        better = _misfit(part, turned) < _misfit(part, kernel)
+        kernel = torch.where((better & lopsided)[:, None, None], turned, kernel)
+    return richardson_lucy(luma, kernel)
+
+
+def _misfit(luma: Tensor, kernel: Tensor) -> Tensor:
+    """(B,) squares of what a kernel leaves unexplained in the middle of (B, 1, H, W)."""
+    light = to_light(richardson_lucy(luma, kernel, ROUNDS[-1:]))[:, 0]
+    size = light.shape[-2:]
+    again = torch.fft.irfft2(torch.fft.rfft2(light) * _spectrum(kernel, size), s=size)
+    edge = min(KERNEL // 2 + 1, min(size) // 4)
+    apart = (again - to_light(luma)[:, 0])[:, edge:-edge, edge:-edge]
+    return apart.square().mean((1, 2))
+
+
+def _spectrum(kernel: Tensor, size: torch.Size) -> Tensor:
+    reach = kernel.shape[-1] // 2
+    kernel = F.pad(kernel, (0, size[1] - kernel.shape[-1], 0, size[0] - kernel.shape[-2]))
+    found: Tensor = torch.fft.rfft2(kernel.roll((-reach, -reach), (-2, -1)))
+    return found
 
 
 def richardson_lucy(luma: Tensor, kernel: Tensor, rounds: tuple[int, ...] = ROUNDS) -> Tensor:
@@ -132,8 +170,7 @@ def richardson_lucy(luma: Tensor, kernel: Tensor, rounds: tuple[int, ...] = ROUN
     mode = "reflect" if min(height, width) > pad else "replicate"
     seen = F.pad(to_light(luma), (pad,) * 4, mode=mode)[:, 0]
     size = seen.shape[-2:]
-    kernel = F.pad(kernel, (0, size[1] - kernel.shape[-1], 0, size[0] - kernel.shape[-2]))
-    blur = torch.fft.rfft2(kernel.roll((-reach, -reach), (-2, -1)))
+    blur = _spectrum(kernel, size)
     back = blur.conj()
     now, before = seen, seen
     step: Tensor | None = None

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancodec.models.blur import ROUNDS, KernelNet, richardson_lucy
+from gancodec.models.blur import ROUNDS, KernelNet, undo
 from gancodec.nn.blocks import Double, Halve, QualityKnots, depthwise_stack
 from gancodec.nn.planes import HALF_CHANNELS, Planes, at_half_resolution, from_half_resolution
 
@@ -172,7 +172,7 @@ class Restorer(nn.Module):
             return None
         luma = frames[len(frames) // 2].y * 255
         kernel = self.guess.kernel(torch.cat([p.y for p in frames], 1) * 255)
-        return (richardson_lucy(luma, kernel) - luma) / 255
+        return (undo(luma, kernel) - luma) / 255
 
     def restore(
         self,

@@ -18,6 +18,9 @@ from gancodec.train.pairs import Pairs
 class KernelStage:
     """Cross-entropy of the guessed kernel: how likely it finds where light of a sample went.
 
+    A spectrum is the same for a kernel and for that kernel turned by half a circle, so either is
+    right; which of them it is shows when it is undone (`gancodec.models.blur.undo`).
+
     Args:
         net: an enhancer that ``guesses``.
         folders: of pairs with kernels; the first counts.
@@ -60,8 +63,14 @@ class KernelStage:
         with torch.no_grad():
             signs = blur_signs(luma)
         logits = self.guess(signs).flatten(1)
-        loss = F.cross_entropy(logits, wanted)
+        turned = wanted.flip(1)  # of a flattened square: by half a circle
+        one, other = (F.cross_entropy(logits, k, reduction="none") for k in (wanted, turned))
+        loss = torch.minimum(one, other).mean()
         with torch.no_grad():
-            missed = (logits.softmax(1) - wanted).abs().sum(1).mean() / 2
+            guess = logits.softmax(1)
+            apart = [(guess - k).abs().sum(1) / 2 for k in (wanted, turned)]
             entropy = -(wanted * wanted.clamp_min(1e-9).log()).sum(1).mean()
-        return loss, {"excess": float(loss.detach() - entropy), "missed": float(missed)}
+        return loss, {
+            "excess": float(loss.detach() - entropy),
+            "missed": float(torch.minimum(*apart).mean()),
+        }

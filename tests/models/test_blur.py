@@ -16,6 +16,7 @@ from gancodec.models.blur import (
     from_light,
     richardson_lucy,
     to_light,
+    undo,
 )
 from gancodec.video.synth import moving_texture
 
@@ -84,6 +85,30 @@ def test_a_kernel_is_of_where_light_went() -> None:
     taken = spot.roll((1, 2), (-2, -1))
     out = richardson_lucy(taken, kernel, (60,))
     assert (out - spot).abs().mean() < 0.2 * (taken - spot).abs().mean()
+
+
+def arc() -> Tensor:
+    """(1, 25, 25): what turned by half a circle is another kernel."""
+    kernel = torch.zeros(1, KERNEL, KERNEL)
+    for k, (row, column) in enumerate([(2, -4), (1, -3), (0, -2), (0, -1), (0, 0), (0, 1), (0, 2)]):
+        kernel[0, REACH + row, REACH + column] = 1 + 0.1 * k
+    kernel[0, REACH + 2, REACH + 3] = kernel[0, REACH + 4, REACH + 4] = 1
+    return kernel / kernel.sum()
+
+
+@pytest.mark.parametrize("side", [96, 320])
+def test_which_of_two_it_was_shows(side: int) -> None:
+    """Given a kernel or that turned by half a circle, of pictures in one batch."""
+    luma = textures(1, side).clamp(20, 230)
+    kernel = arc()
+    seen = torch.cat([blurred(luma, kernel), blurred(luma, kernel.flip(1, 2))])
+    wanted = richardson_lucy(seen, torch.cat([kernel, kernel.flip(1, 2)]))
+    for told in (kernel, kernel.flip(1, 2)):
+        assert torch.allclose(undo(seen, told.expand(2, -1, -1)), wanted, atol=1e-3)
+    both = line(7).expand(2, -1, -1)  # the same either way: nothing to find out
+    assert torch.equal(undo(seen, both), richardson_lucy(seen, both))
+    small = seen[..., :16, :16]
+    assert undo(small, kernel.expand(2, -1, -1)).isfinite().all()
 
 
 def test_a_round_is_that_of_the_textbook() -> None:
