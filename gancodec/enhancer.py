@@ -52,7 +52,7 @@ DEFAULTS: dict[tuple[Task, int], str] = {
     ("sr", 2): "sr2.v1",
     ("sr", 4): "sr4.v1",
     ("denoise", 1): "denoise.v1",
-    ("deblur", 1): "deblur.v1",
+    ("deblur", 1): "deblur.v2",
     ("detail", 1): "detail.v1",
 }
 

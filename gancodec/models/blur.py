@@ -145,7 +145,8 @@ def _misfit(luma: Tensor, kernel: Tensor) -> Tensor:
     again = torch.fft.irfft2(torch.fft.rfft2(light) * _spectrum(kernel, size), s=size)
     edge = min(KERNEL // 2 + 1, min(size) // 4)
     apart = (again - to_light(luma)[:, 0])[:, edge:-edge, edge:-edge]
-    return apart.square().mean((1, 2))
+    misfit: Tensor = apart.square().mean((1, 2))
+    return misfit
 
 
 def _spectrum(kernel: Tensor, size: torch.Size) -> Tensor:
