@@ -350,7 +350,7 @@ def _blurred(what: Preparation, source: Path, rng: np.random.Generator) -> Itera
         inputs = np.clip(np.round(taken), 0, 255).astype(np.uint8)
         middle = inputs[window // 2, : what.size**2].reshape(1, what.size, what.size)
         level = float(blur_level(estimate_blur(torch.from_numpy(middle)))[0])
-        yield Sample(inputs, sharp[None], level, kernel=_within(shutter.kernel(), KERNEL))
+        yield Sample(inputs, sharp[None], level, kernel=within(shutter.kernel(), KERNEL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,7 +482,7 @@ def _cubic(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def _within(kernel: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float32]:
+def within(kernel: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.float32]:
     """(side, side), weights from 0 on that sum to one: light is never negative."""
     short = max(side - kernel.shape[0] + 1, 0) // 2
     wide = np.pad(kernel, short).clip(0)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gancodec import enhancer
-from gancodec.enhancer import Enhancement, Enhancer, load_enhancer
+from gancodec.enhancer import DEFAULTS, Enhancement, Enhancer, load_enhancer
 from gancodec.errors import InputError, ModelError, UsageError
 from gancodec.eval import ClipSpec, CodecSpec, Suite, restored, run
 from gancodec.eval.clips import Clip
@@ -25,6 +25,7 @@ from gancodec.nn.planes import Planes
 from gancodec.types import FrameBatch
 from gancodec.video.synth import clip_info, moving_texture
 
+DETAIL = DEFAULTS["detail", 1]
 X264 = {"base": "x264", "base_settings": {"preset": "veryfast"}}
 
 
@@ -60,10 +61,10 @@ def test_the_file_is_the_codecs_own_and_the_enhancer_is_named(enhancers: Path) -
     data = codec.encode(clip)
     assert data == base.encode(clip)
     assert_equal(codec.decode(data), base.decode(data))  # a fresh net changes nothing
-    entry = load_enhancer("detail.v1")
+    entry = load_enhancer(DETAIL)
     versions: dict[str, str] = getattr(codec, "versions")  # noqa: B009
     assert versions["encoder"] == "libx264"
-    assert versions["enhancer"] == "detail.v1"
+    assert versions["enhancer"] == DETAIL
     assert versions["enhancer weights"] == entry.sha256[:12] != ""
     assert getattr(codec, "suffix") == ".264"  # noqa: B009
     strong = build_codec("restored", 30, {**X264, "task": "detail", "strength": 1.0})
@@ -153,7 +154,7 @@ def test_files_that_are_none(enhancers: Path) -> None:
         ({"task": "detail", "scale": 2}, UsageError, "a scale is for sr"),
         ({"task": "detail", "strength": 2}, UsageError, "strength is 0 to 1"),
         ({"task": "detail", "model": "nobody.v1"}, ModelError, "no enhancer 'nobody.v1'"),
-        ({"task": "detail", "model": "denoise.v1"}, ModelError, "is for denoise"),
+        ({"task": "detail", "model": DEFAULTS["denoise", 1]}, ModelError, "is for denoise"),
         ({"task": "detail", "sharpness": 2}, UsageError, "does not take these settings"),
     ],
 )
@@ -186,7 +187,7 @@ def test_a_suite_decodes_one_file_at_several_strengths(
     assert plain.scores["psnr-y"].mean == faithful.scores["psnr-y"].mean
     assert faithful.scores["psnr-y"].mean > detailed.scores["psnr-y"].mean + 0.1
     assert detailed.codec == "x264 + detail strength 1"
-    assert detailed.versions["enhancer"] == "detail.v1"
+    assert detailed.versions["enhancer"] == DETAIL
 
 
 def test_everything_the_shipped_suite_names_is_there(enhancers: Path) -> None:
