@@ -53,7 +53,7 @@ DEFAULTS: dict[tuple[Task, int], str] = {
     ("sr", 4): "sr4.v1",
     ("denoise", 1): "denoise.v1",
     ("deblur", 1): "deblur.v2",
-    ("detail", 1): "detail.v1",
+    ("detail", 1): "detail.v2",
 }
 
 
