@@ -327,7 +327,11 @@ def _add_eval(commands: Any) -> None:
     parts = p.add_subparsers(dest="eval_command", metavar="COMMAND", title="commands")
 
     p = _plain(parts, "run", "encode, decode and measure all that a suite names")
-    p.add_argument("suite", metavar="SUITE", help="a TOML file, or one that ships: quick, full")
+    p.add_argument(
+        "suite",
+        metavar="SUITE",
+        help="a TOML file, or one that ships: quick, full, pictures, enhance",
+    )
     p.add_argument("-o", dest="output", default="runs", metavar="DIR", help="default runs")
     p.add_argument(
         "--clip",

@@ -49,7 +49,7 @@ WARM_UP = 4  # frames before the first that is wanted, for a net with memory
 _STRENGTHS: dict[Task, float] = {"sr": 0.5, "denoise": 0.0, "deblur": 0.0, "detail": 1.0}
 # The enhancer of a task and a scale, unless one is named.
 DEFAULTS: dict[tuple[Task, int], str] = {
-    ("sr", 2): "sr2.v1",
+    ("sr", 2): "sr2.v2",
     ("sr", 4): "sr4.v1",
     ("denoise", 1): "denoise.v1",
     ("deblur", 1): "deblur.v2",
