@@ -51,7 +51,7 @@ _STRENGTHS: dict[Task, float] = {"sr": 0.5, "denoise": 0.0, "deblur": 0.0, "deta
 DEFAULTS: dict[tuple[Task, int], str] = {
     ("sr", 2): "sr2.v2",
     ("sr", 4): "sr4.v1",
-    ("denoise", 1): "denoise.v1",
+    ("denoise", 1): "denoise.v2",
     ("deblur", 1): "deblur.v2",
     ("detail", 1): "detail.v2",
 }
