@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -310,8 +310,7 @@ class Enhancer:
     def _run(self, frames: FrameBatch, first: int, count: int) -> Iterator[Planes]:
         scenes = _scenes(frames)
         start = max(first - self.before, 0) if self._recurrent else first
-        pictures: dict[int, Planes] = {}
-        halves: dict[int, Tensor] = {}
+        pictures: dict[int, tuple[Planes, Tensor]] = {}  # as they are, and halved for the net
         busy: dict[int, Tensor] = {}  # of the frames of a window, for the noise
         past: Planes | None = None
         samples: QuarterSamples | None = None
@@ -319,21 +318,20 @@ class Enhancer:
         for n in range(start, first + count):
             window = [_nearest(k, scenes, n) for k in range(n - reach, n + reach + 1)]
             pictures = {k: p for k, p in pictures.items() if k >= n - reach}
-            halves = {k: h for k, h in halves.items() if k >= n - reach}
             busy = {k: b for k, b in busy.items() if k >= n - reach}
             for k in window:
                 if k not in pictures:
-                    pictures[k] = self._picture(frames, k)
-                    halves[k] = halved(pictures[k])
+                    planes = self._picture(frames, k)
+                    pictures[k] = planes, halved(planes)
+            seen, halves = zip(*(pictures[k] for k in window), strict=True)
             level = self._level(frames, window, n, busy)
             moved = None
             if self._recurrent:
-                luma = (pictures[n].y * 255).round()
+                luma = (seen[reach].y * 255).round()
                 if past is not None and samples is not None and scenes[n] == scenes[n - 1]:
                     moved = warp(past, search_motion(luma, samples))
                 samples = QuarterSamples(luma)
-            sharper = self._net.sharpen([pictures[k] for k in window])
-            past = self._tiled([halves[k] for k in window], level, moved, sharper)
+            past = self._tiled(halves, level, moved, self._net.sharpen(seen))
             if n >= first:
                 yield past
 
@@ -362,7 +360,7 @@ class Enhancer:
         return rate_level(torch.tensor([what.bits_per_pixel]))
 
     def _tiled(
-        self, seen: list[Tensor], level: Tensor, moved: Planes | None, sharper: Tensor | None
+        self, seen: Sequence[Tensor], level: Tensor, moved: Planes | None, sharper: Tensor | None
     ) -> Planes:
         """The net over tiles that overlap as far as it sees: as at once, in less memory."""
         height, width = (2 * side for side in seen[0].shape[-2:])

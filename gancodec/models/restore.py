@@ -20,6 +20,7 @@ nothing. The level says how much is wrong: a level of noise, of blur, or the rat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -163,7 +164,7 @@ class Restorer(nn.Module):
         return out
 
     @torch.no_grad()
-    def sharpen(self, frames: list[Planes]) -> Tensor | None:
+    def sharpen(self, frames: Sequence[Planes]) -> Tensor | None:
         """What undoing the guessed blur adds to luma / 255, (B, 2, H, W); None without guesses.
 
         The blur is guessed for the whole picture, so it is not for tiles.
@@ -176,7 +177,7 @@ class Restorer(nn.Module):
 
     def restore(
         self,
-        frames: list[Tensor],
+        frames: Sequence[Tensor],
         level: Tensor,
         before: Planes | None = None,
         sharper: Tensor | None = None,
@@ -187,7 +188,7 @@ class Restorer(nn.Module):
         """
         past = None if before is None else at_half_resolution(before)
         phases = None if sharper is None else F.pixel_unshuffle(sharper, 2)
-        return from_half_resolution(self(torch.cat(frames, 1), level, past, phases))
+        return from_half_resolution(self(torch.cat(list(frames), 1), level, past, phases))
 
 
 def halved(planes: Planes) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gancodec.errors import UsageError
 from gancodec.models.blur import blur_signs
 from gancodec.models.restore import Restorer
-from gancodec.train.pairs import Pairs
+from gancodec.train.restoring import pairs_for
 
 
 class KernelStage:
@@ -28,17 +28,14 @@ class KernelStage:
         patch: sides of the targets that the folder must hold.
 
     Raises:
-        UsageError: the net does not guess, or the pairs have no kernels.
+        UsageError: the net does not guess, or the pairs are not for it or have no kernels.
     """
 
     def __init__(
         self, net: Restorer, folders: list[Path], cache: Path, *, batch: int, patch: int
     ) -> None:
-        self.batch, self.data = batch, Pairs(folders[0])
+        self.batch, self.data = batch, pairs_for(net, folders[0], patch)
         self.helpers = nn.ModuleDict()
-        info, config = self.data.info, net.config
-        if (info.task, info.window, info.size) != (config.task, config.frames, patch):
-            raise UsageError(f"{folders[0]} holds {info}, which {config} cannot learn from")
         if net.guess is None or not self.data.has_kernels:
             raise UsageError(
                 f"the stage wants a net with guesses = true and pairs with kernels, which "

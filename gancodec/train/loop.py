@@ -270,7 +270,8 @@ def train(recipe: Recipe, log: Log = print) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     if workers.rank == 0:
         if isinstance(nets, Restorer):
-            restoring = [s for s in recipe.stages if s.name.startswith("restore")]
+            # a strength is between stages that restore; the one that guesses comes before them
+            restoring = [s for s in recipe.stages if s.name != "blur-kernel"] or recipe.stages
             stages = [restored_by(nets, checkpoint_of(recipe, s)) for s in restoring]
             entry = publish_enhancer(nets.config, stages, recipe)
         elif isinstance(nets, GanCodec):

@@ -38,6 +38,21 @@ class Restored(NamedTuple):
     target: Planes
 
 
+def pairs_for(net: Restorer, folder: Path, patch: int) -> Pairs:
+    """The pairs of a folder, whose targets have sides of ``patch`` samples.
+
+    Raises:
+        InputError: there are none in it.
+        UsageError: they are not for this net, or of another size.
+    """
+    pairs, config = Pairs(folder), net.config
+    info = pairs.info
+    found = info.task, info.scale, info.window, info.size
+    if found != (config.task, config.scale, config.frames, patch):
+        raise UsageError(f"{folder} holds {info}, which {config} cannot learn from")
+    return pairs
+
+
 class RestoreStage:
     """Error alone: Charbonnier's, or squared for Noise2Noise, whose targets are noisy.
 
@@ -79,18 +94,10 @@ class RestoreStage:
         balance: float = 0.0,
         alone: float = 0.0,
     ) -> None:
-        self.net, self.batch, self.data = net, batch, Pairs(folders[0])
+        self.net, self.batch, self.data = net, batch, pairs_for(net, folders[0], patch)
         self.error, self.temporal, self.consistency = error, temporal, consistency
         self.memory, self.balance, self.alone = memory, balance, alone
         self.helpers = nn.ModuleDict()
-        info, config = self.data.info, net.config
-        if (info.task, info.scale, info.window, info.size) != (
-            config.task,
-            config.scale,
-            config.frames,
-            patch,
-        ):
-            raise UsageError(f"{folders[0]} holds {info}, which {config} cannot learn from")
 
     def parameters(self) -> list[nn.Parameter]:
         """All but those that guess a blur, which `train.kernels` trains."""

@@ -134,7 +134,7 @@ def test_signs_are_of_each_picture_alone_and_any_size() -> None:
     assert signs.shape == (2, 5, 32, 32)
     assert signs.isfinite().all()
     assert torch.allclose(blur_signs(both[1:]), signs[1:], atol=1e-4)
-    assert torch.allclose(blur_signs(both[:, 2:3]).isfinite().float().mean(), torch.tensor(1.0))
+    assert blur_signs(both[:, 2:3]).isfinite().all()
     for height, width in ((16, 16), (48, 320), (200, 64)):
         assert blur_signs(torch.rand(1, 5, height, width) * 255).isfinite().all()
     assert blur_signs(torch.full((1, 5, 64, 64), 90.0)).isfinite().all()
@@ -157,7 +157,7 @@ def test_phase_correlation_shows_where_a_picture_moved() -> None:
     frames = torch.stack([luma.roll((3 * t, -5 * t), (0, 1)) for t in (-2, -1, 0, 1, 2)])[None]
     before, after = blur_signs(frames)[0, 3:]
     places = [divmod(int(m.argmax()), 32) for m in (before, after)]
-    assert places in ([(13, 21), (19, 11)], [(19, 11), (13, 21)])
+    assert places == [(13, 21), (19, 11)]
 
 
 def test_guesses_are_kernels() -> None:

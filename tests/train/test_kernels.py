@@ -110,6 +110,14 @@ def test_restoring_leaves_guesses_alone(tmp_path: Path, recipe_of: Callable[...,
     assert len(enhancer.enhance(moving_texture(48, 32, 2, seed=3))) == 2
 
 
+def test_guesses_alone_change_nothing(tmp_path: Path, recipe_of: Callable[..., Recipe]) -> None:
+    recipe = recipe_of(write(tmp_path / "pairs"), ("blur-kernel", 1))
+    train(recipe, quiet)
+    batch = moving_texture(48, 32, 2, seed=3)
+    enhancer = Enhancer(Enhancement("deblur", model=str(recipe.folder / "model")))
+    assert np.abs(enhancer.enhance(batch).y.astype(int) - batch.y).max() <= 1
+
+
 @pytest.mark.parametrize(("guesses", "kernels"), [("true", False), ("false", True)])
 def test_kernels_are_for_nets_that_guess(
     guesses: str, kernels: bool, tmp_path: Path, recipe_of: Callable[..., Recipe]
